@@ -184,7 +184,7 @@ endef
 
 # And what the pages show of a goal: the report's own figures, words and pictures.
 define add-outcomes
-	@cp reporting/outcome.py reporting/pictures.py reporting/lift_words.py "$(ARTIFACTS_DIR)/reporting/"
+	@cp reporting/outcome.py reporting/pictures.py reporting/lift_words.py reporting/page_words.py "$(ARTIFACTS_DIR)/reporting/"
 endef
 
 build-WorkerFunction build-SweeperFunction build-ControlFunction: .aws-sam/deps/worker-$(BUILD_FOR).done

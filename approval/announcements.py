@@ -11,6 +11,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from approval.pages import number, of, run_status, utc
+from approval.reasons import decision_in_words
 from approval.request import Request, State
 from approval.runs import RunSeen
 from approval.user_times import own_clock_words
@@ -116,7 +117,7 @@ def winner(decision: Mapping[str, Any], request: Request | None, base_url: str) 
     """What goes to the remainder of a test, or that a person is to decide it."""
     title = f"{'Winner' if decision['arm'] else 'Decide the winner'}: {decision['campaign']}"
     chosen = (f"{decision['arm']} goes to the others",) if decision["arm"] else ()
-    lines = (*chosen, str(decision["words"]), *map(str, decision.get("figures", ())))
+    lines = (*chosen, decision_in_words(str(decision["words"])), *map(str, decision.get("figures", ())))
     return _made("winner", title, lines, _address(base_url, request.id) if request is not None else base_url)
 
 

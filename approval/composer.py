@@ -41,7 +41,7 @@ _NAMES = {
     "per_second": "Users per second",
     "goal": "Goal",
     "goal_window_h": "Hours that count for the goal",
-    "goal_lift_percent": "Smallest lift",
+    "goal_lift_percent": "Smallest difference",
     "goal_base_percent": "How many convert without a push",
     "test_percent": "Tested",
     "decide_after_h": "Decide after so many hours",

@@ -28,7 +28,7 @@ _FIELDS = {
     "caps": "Caps of its own",
     "goal": "Goal",
     "goal_window_h": "Hours that count for the goal",
-    "goal_lift_percent": "Smallest lift that matters, %",
+    "goal_lift_percent": "Smallest difference that matters, %",
     "test_percent": "Tested first, %",
     "decide_after_h": "Decided after so many hours",
     "decide_by_h": "Waits for conversions until hour",

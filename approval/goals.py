@@ -14,8 +14,10 @@ from botocore.exceptions import ClientError
 from notifier.model.campaign import CONTROL, HUNDREDTHS, Campaign, hundredths
 from notifier.model.goal_source import PREFIX, pinned, read_texts, what_changed
 from notifier.model.plurals import counted
+from reporting.page_words import share_in_words
 from reporting.statistics.fixed_horizon import bonferroni_level
 from reporting.statistics.power import control_users_needed, power_of, smallest_lift
+from reporting.statistics.verdict import percent
 
 MAX_OFFERED = 200
 
@@ -85,7 +87,7 @@ def power_in_words(campaign: Campaign, base: float | None, users: int) -> tuple[
     lift = goal.smallest_lift_percent / 100
     rate = base * (1 + lift)
     if rate >= 1:
-        return (f"{base:.1%} cannot rise by {lift:.0%}: declare a smaller lift.",)
+        return (f"{share_in_words(base)} cannot rise by {_rise(lift)}: declare a smaller difference.",)
     needed = control_users_needed(base, rate, weakest / against, level=level) / (against / HUNDREDTHS)
     chance = power_of(tested * against / HUNDREDTHS, tested * weakest / HUNDREDTHS, base, rate, level) if tested else 0
     smallest = smallest_lift(
@@ -93,13 +95,18 @@ def power_in_words(campaign: Campaign, base: float | None, users: int) -> tuple[
     ) if tested * min(against, weakest) >= HUNDREDTHS else None  # fmt: skip
     whom = "the test part" if campaign.winner else "this audience"
     where = "in the test part" if campaign.winner else "in all"
+    rises = f"{share_in_words(base)} to {share_in_words(rate)}"
     said = [
-        f"To show a lift of {lift:.0%} from {base:.1%}, {counted(round(needed), 'user')} are needed {where}.",
-        f"With {counted(round(tested), 'user')}, {whom} shows such a lift {round(chance * 100)} times in 100.",
+        f"To show a rise of {_rise(lift)}, from {rises}, {counted(round(needed), 'user')} are needed {where}.",
+        f"With {counted(round(tested), 'user')}, {whom} shows such a rise {round(chance * 100)} times in 100.",
     ]
     if smallest is not None:
-        said.append(f"The smallest lift that it shows 4 times of 5 is {smallest:.0%}.")
+        said.append(f"The smallest rise that it shows 4 times of 5 is {_rise(smallest)}.")
     return tuple(said)
+
+
+def _rise(lift: float) -> str:
+    return percent(lift).lstrip("+")
 
 
 def _weakest(arms: Sequence[tuple[str, int]]) -> tuple[int, int, float]:

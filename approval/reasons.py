@@ -48,6 +48,14 @@ def left_out_in_words(reason: str) -> str:
     return _LEFT_OUT.get(reason, reason.replace("_", " "))
 
 
+_OF_STATISTICS = re.compile(r" \(at any look, smallest lift [^)]*\)")
+
+
+def decision_in_words(words: str) -> str:
+    """Why a test's winner was decided so, for people: without what only says which test of the figures was made."""
+    return _OF_STATISTICS.sub("", words).replace("goes to the remainder", "goes to the others")
+
+
 _GATEWAYS = {"fcm": "Google", "apns": "Apple"}
 _KEY_REFUSED = re.compile(
     r"credentials_refused: (\w+) by (fcm|apns)[\w-]*, with renewed credentials too; (.*)", re.DOTALL

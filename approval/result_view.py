@@ -14,8 +14,8 @@ from approval.results import Counted, Results, arms_to_choose, outcome
 from approval.runs import Runs, RunSeen
 from approval.store import CountAsked, Store
 from notifier.model.campaign import DEFAULT_ARM, Campaign, Variant
-from reporting.lift_words import HEAD, WHEN, table_rows
-from reporting.outcome import Outcome, through
+from reporting.outcome import Outcome
+from reporting.page_words import HEAD, HEAD_WORDS, WHEN, chance_in_words, sizes_in_words, table_rows
 from reporting.pictures import SLIM, WIDE, curve_picture, interval_picture
 
 MAX_KEPT = 500
@@ -37,17 +37,20 @@ class ResultSeen(msgspec.Struct, frozen=True):
     """A campaign's goal as its page shows it.
 
     Attributes:
-        lifts: variant, finding and verdict of each comparison.
+        lifts: variant, finding, verdict, and whether it may be chance, of each comparison.
+        through: up to when conversions are complete, as the source writes it; "" where it does not say.
         pictures: each in two widths, for a large screen and for a phone.
     """
 
     asked: CountAsked
     counted: Counted
-    lifts: tuple[tuple[str, str, str], ...] = ()
+    lifts: tuple[tuple[str, str, str, str], ...] = ()
     notes: tuple[str, ...] = ()
     sizes: str = ""
     when: str = ""
+    through: str = ""
     head: tuple[str, ...] = HEAD
+    head_words: str = HEAD_WORDS
     rows: tuple[tuple[str, ...], ...] = ()
     pictures: tuple[tuple[Markup, Markup], ...] = ()
 
@@ -85,7 +88,7 @@ class ResultView:
             return ()
         if len(self._shorts) >= MAX_KEPT:
             self._shorts.pop(next(iter(self._shorts)))
-        shorts = tuple(Short(variant, finding, _brief(finding, words)) for variant, finding, words in seen.lifts)
+        shorts = tuple(Short(variant, finding, _brief(finding, words)) for variant, finding, words, _ in seen.lifts)
         if run.is_over:
             self._shorts[asked.count] = shorts
         return shorts
@@ -125,10 +128,19 @@ def _seen(asked: CountAsked, counted: Counted, found: Outcome) -> ResultSeen:
     return ResultSeen(
         asked,
         counted,
-        lifts=tuple((lift.variant, lift.verdict.finding.value, lift.verdict.in_words) for lift in comparison.lifts),
+        lifts=tuple(
+            (
+                lift.variant,
+                lift.verdict.finding.value,
+                lift.verdict.in_words,
+                chance_in_words(lift, comparison.basis),
+            )
+            for lift in comparison.lifts
+        ),
         notes=found.notes,
-        sizes=comparison.sizes.in_words,
-        when=f"{WHEN[comparison.basis]} {through(found)}",
+        sizes=sizes_in_words(comparison.sizes),
+        when=WHEN[comparison.basis],
+        through=found.complete_through or "",
         rows=table_rows(comparison),
         # The pictures escape what they are given: names of arms.
         pictures=tuple((Markup(wide), Markup(slim)) for wide, slim in drawn if wide),  # noqa: S704

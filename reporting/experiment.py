@@ -10,8 +10,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from reporting.lift_table import lift_screen, plain_comparison
-from reporting.lift_words import HEAD, WHEN, table_rows
+from reporting.lift_words import HEAD, table_rows
 from reporting.outcome import Outcome, WinnerSeen, sentence, through
+from reporting.page_words import WHEN
 from reporting.pictures import SLIM, WIDE, curve_picture, interval_picture
 from reporting.statistics.comparison import Comparison
 

@@ -102,7 +102,8 @@ def outcome_of(
     said = [*notes]
     if unknown_share > UNKNOWN_ALARM_SHARE:
         said.insert(
-            0, f"{unknown_share:.0%} of the converting users are in no row of this run: has the source other ids?"
+            0,
+            f"{unknown_share * 100:.0f} % of the converting users are in no row of this run: has the source other ids?",
         )
     comparison = compare(experiment, Basis.FINAL if is_final else Basis.LOOK)
     return Outcome(goal, comparison, points, complete_through, unknown_share, tuple(said))

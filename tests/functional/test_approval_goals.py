@@ -38,7 +38,8 @@ def test_from_the_form_to_the_batch_file(endpoint: str) -> None:
     for words in (
         "opened, within 24 hours", digest[:16], "20 % of the users. 24 hours after the last push",
         "the arm with the highest rate, without evidence", "Your approval covers both.",
-        "To show a lift of 20% from 5.0%,", "With 100 users, the test part shows such a lift", "times in 100",
+        "To show a rise of 20 %, from 5.0 % to 6.0 %,", "With 100 users, the test part shows such a rise",
+        "times in 100",
     ):  # fmt: skip
         assert words in page, words
     assert bob.post(f"/requests/{id_}/approve", decision(bob, id_)).status == 303
@@ -117,9 +118,9 @@ def test_power_in_words() -> None:
         "goal": {"name": "opened", "window_h": 24, "smallest_lift_percent": 50},
     }  # fmt: skip
     said = power_in_words(read_campaign(plain), 0.5, 115)
-    assert said[0] == "To show a lift of 50% from 50.0%, 115 users are needed in all."
-    assert said[1] == "With 115 users, this audience shows such a lift 80 times in 100."
-    assert said[2].startswith("The smallest lift that it shows 4 times of 5 is 5")
+    assert said[0] == "To show a rise of 50 %, from 50.0 % to 75.0 %, 115 users are needed in all."
+    assert said[1] == "With 115 users, this audience shows such a rise 80 times in 100."
+    assert said[2].startswith("The smallest rise that it shows 4 times of 5 is 5")
     assert "once you estimate" in power_in_words(read_campaign(plain), None, 115)[0]
     assert power_in_words(read_campaign({**plain, "goal": None}), 0.5, 115) == ()
     assert (read_base("5 %"), read_base("1,25"), read_base("0"), read_base("NaN"), read_base("x")) == (

@@ -184,9 +184,14 @@ def test_what_it_brought_about(sent: Sent) -> None:
     sent.lane()
     sent.count(JOINED)
     page = sent.page()
-    verdicts = re.findall(r'<li class="(\w+)"><strong>(.*?)</strong> (.*?)</li>', page)
+    verdicts = re.findall(
+        r'<li class="(\w+)"><strong>(.*?)</strong> (.*?)<br><span class="small">(.*?)</span></li>', page
+    )
     assert [one[:2] for one in verdicts] == [("better", "Short &lt;b&gt;"), ("not_shown", "Long")]
     assert verdicts[0][2].startswith("better than no push: between +")
+    often = "less than 1 of 1,000,000 campaigns"
+    assert verdicts[0][3] == f"Probably not chance: such a difference would be seen in {often} without any effect."
+    assert verdicts[1][3].startswith("It may be chance: such a difference ")
     pictures = re.findall(r"<svg .*?</svg>", page)
     assert len(pictures) == 4  # two, each for a large screen and for a phone
     for picture in pictures:
@@ -196,7 +201,12 @@ def test_what_it_brought_about(sent: Sent) -> None:
         assert "Short <b>" not in picture
         assert "style=" not in picture
     assert "700" in page
-    assert "15.56%" in page  # the rate in the table, as the report writes it
+    result = page[page.index('id="result-title"') : page.index('data-part="live"')]
+    assert "<td>15.6 %</td>" in result
+    assert "Conversions are complete through <time" in result
+    # No flag of the command line, and no figure as a program writes it.
+    text = re.sub(r"<[^>]+>", " ", result)
+    assert not re.search(r"--\w|\d%|\bp\b|\d{4}-\d\d-\d\d|χ", text), text
     # Names of ids are the only ones of the page.
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
@@ -237,7 +247,7 @@ def test_the_pictures_are_the_reports(sent: Sent) -> None:
     assert mine is not None
     assert interval_picture(mine.comparison, WIDE) == interval_picture(theirs.comparison, WIDE)
     assert curve_picture(mine) == curve_picture(theirs)
-    assert "the push 15.56% after 20 hours; control 9.00% after 20 hours" in curve_picture(mine)
+    assert "the push 15.6 % after 20 hours; control 9.0 % after 20 hours" in curve_picture(mine)
 
 
 def test_a_count_that_failed_or_is_not_over(sent: Sent) -> None:

@@ -3,17 +3,22 @@
 import re
 from decimal import Decimal
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+import approval.pages
+import reporting
 from notifier.model.campaign import Campaign, Goal, Message, Variant
 from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from reporting.experiment import plain_outcome, section
 from reporting.outcome import Outcome, outcome_of
 from reporting.pictures import SLIM, WIDE, curve_picture, interval_picture
 
+APPROVAL = Path(approval.pages.__file__).parent
+REPORT = Path(reporting.__file__).parent / "page.html"
 CAMPAIGN = Campaign(
     "goal",
     Message(title="t"),
@@ -53,8 +58,9 @@ def test_an_early_look_says_so() -> None:
 def test_other_ids_are_said_first() -> None:
     """A source whose users are in no row has probably other ids."""
     found = outcome(unknown_share=0.98, notes=["later"])
-    assert found.notes == ("98% of the converting users are in no row of this run: has the source other ids?", "later")
-    assert section(found).index("98%") < section(found).index("better than")
+    assert found.notes == ("98 % of the converting users are in no row of this run: has the source other ids?", "later")
+    assert "--" not in section(found), "a flag of the command line"
+    assert section(found).index("98 %") < section(found).index("better than")
 
 
 class Balanced(HTMLParser):
@@ -118,6 +124,48 @@ def test_an_interval_far_from_no_difference_is_seen() -> None:
         )
         assert width / 2 < float(first[0]) < width
         assert 20 < float(first[1]) <= width / 2
+
+
+@pytest.mark.parametrize("width", [WIDE, SLIM])
+def test_a_bar_that_is_cut_says_so(width: int) -> None:
+    """It ends in a point within the frame, and both readers and listeners are told; a whole bar has neither."""
+    counts = {"question": (4_500, 9), "statement": (4_500, 2_300), "control": (1_000, 1)}
+    cut = interval_picture(outcome(counts).comparison, width)
+    points = re.findall(r'<polygon class="\w+ cut" points="([^"]+)"><title>it goes on', cut)
+    assert points
+    assert all(0 <= float(at.split(",")[0]) <= width for one in points for at in one.split())
+    assert "goes on beyond the picture; the figures over it are whole." in re.sub(r"</text>.*?>(?=\w)", " ", cut)
+    assert "goes on beyond" in cut[cut.index("<desc") : cut.index("</desc>")]
+    assert "goes on beyond" not in interval_picture(outcome().comparison, width)
+
+
+@pytest.mark.parametrize("width", [WIDE, SLIM])
+def test_each_line_has_its_key(width: int) -> None:
+    """By each name is a sample of its arm's own line, and a thin line from where that one ends."""
+    drawn = curve_picture(outcome(), width)
+    lines = re.findall(r'<path class="line (\w+)" d="M[^"]+"><title>(\w+)</title>', drawn)
+    key = re.findall(
+        r'<line class="grid" x1="([\d.]+)" y1="([\d.]+)"[^>]*/><path class="line (\w+)" d="M[\d.,]+ h22"/>'
+        r"<text[^>]*>(\w+)",
+        drawn,
+    )
+    assert {(colour, arm) for *_, colour, arm in key} == set(lines)
+    assert len({colour for colour, _ in lines}) == 3
+    for x, y, colour, _ in key:
+        [end] = re.findall(rf'<path class="line {colour}" d="[^"]*L([\d.]+),([\d.]+)"><title>', drawn)
+        assert (x, y) == end
+
+
+@pytest.mark.parametrize("sheet", [APPROVAL / "campaign.css", REPORT])
+def test_lines_differ_without_colour(sheet: Path) -> None:
+    """On both pages each class of a line has dashes of its own; one is whole."""
+    styles = re.findall(r"\.line\.(\w+) ?\{([^}]*)\}", sheet.read_text())
+    dashes = {kind: "" for kind, _ in styles}
+    for kind, style in styles:
+        if found := re.search(r"stroke-dasharray: ?([\d ]+)", style):
+            dashes[kind] = found[1].strip()
+    assert set(dashes) == {"accent", "accepted", "rejected", "failed", "held"}
+    assert len(set(dashes.values())) == len(dashes)
 
 
 def test_pictures_say_what_they_show() -> None:
