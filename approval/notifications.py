@@ -157,7 +157,7 @@ class Notifications:
         page_url = f"{self._base_url}{path}" if self._base_url else ""
         people = {*addresses(self._approvers), *([request.requester] if request is not None else [])}
         for email in sorted(people):
-            self._send(email, subject, "winner", decision=decision, page_url=page_url)
+            self._send(email, subject, "winner", decision=decision, page_url=page_url, on_page=request is not None)
 
     def ended(self, request: Request, run: RunSeen) -> None:
         """Send the figures of a run that is over to its requester, and to those who approved it."""

@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 
 from notifier.hold_item import hold_item, read_hold, was_held
+from notifier.model.caps import NO_DEFAULTS, CapDefaults, read_defaults
 from schedules.control import Control, Refused
 from schedules.decision_store import DecisionStore
 from schedules.decisions import Undecidable, Winners
@@ -102,11 +103,21 @@ def _parts() -> _Parts:
         store, documents, occurrences, time.time, log, held=held, needs_approval=needs_approval,
         ask=mail,
     )  # fmt: skip
+    defaults = _cap_defaults()
     two_above = int(os.environ.get("TWO_APPROVERS_ABOVE", "100000")) if needs_approval else None
     overview = Overview(store, documents, stack, time.time, two_above, stack.due_runs, held)
     tests = TestsOfStack(dynamodb, table, s3, bucket, ask_audiences, time.time)
     winners = Winners(DecisionStore(dynamodb, table, time.time), tests, time.time, log, held, mail)
-    return _Parts(tick, Control(store, documents, stack, time.time, held, two_above), overview, winners, log)
+    control = Control(store, documents, stack, time.time, held, two_above, defaults)
+    return _Parts(tick, control, overview, winners, log)
+
+
+def _cap_defaults() -> CapDefaults:
+    """What the stack sets for campaigns. Where its parameters are wrong the worker refuses every file, and says so."""
+    try:
+        return read_defaults(os.environ)
+    except ValueError:
+        return NO_DEFAULTS
 
 
 class Questions:

@@ -1,19 +1,23 @@
 """What people do with schedules: pause, resume, say that files are complete, decide, approve, send one now."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import Any
 
 from msgspec.structs import replace
 
+from notifier.model.campaign_reading import read_campaign
+from notifier.model.caps import NO_DEFAULTS, CapDefaults, loosened, louder
 from notifier.model.mailbox import is_same_person
-from schedules.definition import MAX_BYTES, Limits
-from schedules.documents import Documents, unapproved_reason
+from schedules.definition import MAX_BYTES, BrokenSchedule, Limits
+from schedules.documents import CopyChanged, Document, Documents, unapproved_reason
 from schedules.firing import ms_of, next_of
 from schedules.occurrence_steps import Surroundings
 from schedules.store import ScheduleItem, ScheduleState, ScheduleStore
 
+_TRIES = 3
 _DECIDES = ("decide", "approve", "keep", "now")
 """What is refused while the stack is held. Pausing, and saying that files are complete, starts nothing."""
 
@@ -29,6 +33,7 @@ class Control:
         now: seconds since the epoch.
         held: why the stack is held, or "".
         two_above: with more users than this a schedule's definition needs two people's approval.
+        defaults: the stack's caps and quiet hours: what lifts them needs an approval in any stack.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class Control:
         now: Callable[[], float],
         held: Callable[[], str] = lambda: "",
         two_above: int | None = None,
+        defaults: CapDefaults = NO_DEFAULTS,
     ) -> None:
         self._store = store
         self._documents = documents
@@ -46,6 +52,7 @@ class Control:
         self._now = now
         self._held = held
         self._two_above = two_above
+        self._defaults = defaults
 
     def carry_out(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Do what an event asks for: `{"action", "schedule", "by", …}`. Raises Refused."""
@@ -152,21 +159,50 @@ class Control:
         if len(text) > MAX_BYTES:
             raise Refused(f"it is larger than {MAX_BYTES:,} bytes")
         document = self._documents.document(name, text)
+        if not needs_approval and (lifted := self._lifted(document)):
+            # An author who is known by no address could be the one who approves it, and nobody would see it.
+            _require_address(by, f"another person approves it, in this stack, too ({lifted})")
         if (sha256(before).hexdigest() if before is not None else "") != event.get("before", ""):
             raise Refused(f"schedules/{name}.json is another one by now: look at it again")
         # Before the file: once it can be approved, it must be known who must not do it.
         self._store.edited(name, document.file_sha256, by)
         if not self._documents.replace(name, text, before):
             raise Refused(f"schedules/{name}.json has changed in this moment: look at it again")
-        item = self._store.read(name)
-        is_paused = item is not None and item.state is ScheduleState.PAUSED
-        # A paused one keeps who paused it and why: nothing fires before it is resumed, whatever is kept.
-        if keep and item is not None and item.hash and not is_paused:
-            # The next tick finds the edit unapproved, and this said already: what is in force goes on. It looks also
-            # where the file is the one that it has looked at: of a text that is in force already nothing waits.
-            after = replace(item, keeps_old=True, reason=unapproved_reason(document), looked_at="")
-            self._store.adopt(item, after)
-        return {"hash": document.hash, "needs_approval": needs_approval, "is_paused": is_paused}
+        item = self._said(name, document, keep=keep)
+        return {
+            "hash": document.hash,
+            "needs_approval": needs_approval,
+            "is_paused": item is not None and item.state is ScheduleState.PAUSED,
+            "in_force": item.hash if item is not None else "",
+            "keeps_old": item is not None and item.kept_for == document.hash != item.hash,
+        }
+
+    def _said(self, name: str, document: Document, *, keep: bool | None) -> ScheduleItem | None:
+        """Note what is to fire until an edit is approved, where something is in force. Returns the schedule."""
+        for _ in range(_TRIES):
+            item = self._store.read(name)
+            if keep is None or item is None or not item.hash:
+                return item
+            after = replace(item, keeps_old=keep, kept_for=document.hash if keep else "")
+            # A paused one keeps who paused it and why. What was said holds from the moment at which it is resumed.
+            if item.state is not ScheduleState.PAUSED:
+                # The next tick finds the edit unapproved, and this said already: what is in force goes on. It looks
+                # also where the file is the one that it has looked at: of a text in force already nothing waits.
+                after = replace(after, reason=unapproved_reason(document) if keep else item.reason, looked_at="")
+                if keep and not item.fires:
+                    # An edit waited already, and the clock stood: what was due until now is not made up for. A copy
+                    # that was changed in the bucket fires nothing, which the tick says.
+                    with suppress(CopyChanged, BrokenSchedule):
+                        after = replace(after, **self._following(item))
+            if self._store.adopt(item, after):
+                return after
+        # A tick, or a person, was faster each time. The file is written: the answer says that this is not noted.
+        return self._store.read(name)
+
+    def _lifted(self, document: Document) -> str:
+        """What of the stack's caps and quiet hours a definition lifts, in words; "" for nothing."""
+        campaign = read_campaign({**document.schedule.campaign, "id": document.schedule.name})
+        return "; ".join((*loosened(campaign, self._defaults), *louder(campaign, self._defaults)))
 
     def _send_now(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:
         """An occurrence of its own, for a day, at this minute. The limits and the approval hold for it too."""

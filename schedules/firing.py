@@ -122,7 +122,7 @@ class Tick:
             return before != after and self._adopt(before, after)
         if before.hash == document.hash and before.state in (ScheduleState.ACTIVE, ScheduleState.ENDED):
             # Written again as it was, or another query was edited. No edit waits: nothing is kept, for no reason.
-            self._store.adopt(before, replace(before, looked_at=version, reason="", keeps_old=False))
+            self._store.adopt(before, replace(before, looked_at=version, reason="", keeps_old=False, kept_for=""))
             return False
         if self._needs_approval and not self._store.approved_by(name, document.hash):
             return self._unapproved(before, document, version)
@@ -132,12 +132,18 @@ class Tick:
     def _unapproved(self, before: ScheduleItem, document: Document, version: str) -> bool:
         """An edit that nobody has approved: nothing fires, unless a person said that the one in force goes on."""
         reason = unapproved_reason(document)
-        # That was said of this edit. The next one is asked about again.
-        keeps_old = before.keeps_old and before.reason == reason
-        after = replace(before, state=ScheduleState.UNAPPROVED, reason=reason, looked_at=version, keeps_old=keeps_old)
+        # That was said of this edit. The next one is asked about again. A release before noted it by the reason alone.
+        keeps_old = before.kept_for == document.hash or (before.keeps_old and before.reason == reason)
+        after = replace(
+            before, state=ScheduleState.UNAPPROVED, reason=reason, looked_at=version, keeps_old=keeps_old,
+            kept_for=document.hash if keeps_old else "",
+        )  # fmt: skip
         if before.reason != reason or before.state is not ScheduleState.UNAPPROVED:
             self._ask({"schedule": document.schedule.name, "hash": document.hash, "keeps_old": keeps_old})
-        return before != after and self._adopt(before, after)
+        if replace(before, kept_for=after.kept_for, looked_at=version) == after:
+            # Nothing that an operator looks at.
+            return before != after and self._store.adopt(before, after)
+        return self._adopt(before, after)
 
     def _adopt(self, before: ScheduleItem, after: ScheduleItem) -> bool:
         done = self._store.adopt(before, after)
@@ -162,6 +168,7 @@ class Tick:
             next_at_ms=ms_of(following) if following else 0,
             reason="",
             keeps_old=False,
+            kept_for="",
         )
 
     def _remove(self, item: ScheduleItem) -> int:

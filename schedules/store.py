@@ -69,6 +69,7 @@ class ScheduleItem(msgspec.Struct, frozen=True):
         last_at_ms: when that was to fire.
         by: who paused it.
         keeps_old: after an edit the definition in force goes on until the new one is approved.
+        kept_for: hash of the edit for which that was said: it outlives a pause. "" where a release before wrote it.
     """
 
     name: str
@@ -83,6 +84,7 @@ class ScheduleItem(msgspec.Struct, frozen=True):
     by: str = ""
     at_ms: int = 0
     keeps_old: bool = False
+    kept_for: str = ""
 
     @property
     def fires(self) -> bool:
@@ -329,7 +331,7 @@ def _attributes_of(item: ScheduleItem) -> dict[str, Value]:
         "pk": f"schedule#{item.name}", "sk": SCHEDULE, "state": item.state.value, "hash": item.hash,
         "looked_at": item.looked_at, "next": item.next, "next_at_ms": item.next_at_ms, "last": item.last,
         "last_at_ms": item.last_at_ms, "reason": item.reason[:MAX_REASON], "paused_by": item.by,
-        "state_at_ms": item.at_ms, "keeps_old": int(item.keeps_old),
+        "state_at_ms": item.at_ms, "keeps_old": int(item.keeps_old), "kept_for": item.kept_for,
     }  # fmt: skip
     return values | ({"due": SCHEDULE, "due_at": item.next_at_ms} if item.fires else {})
 
@@ -354,6 +356,7 @@ def _schedule_of(item: Item) -> ScheduleItem:
         by=text_of(item, "paused_by"),
         at_ms=number_of(item, "state_at_ms"),
         keeps_old=bool(number_of(item, "keeps_old")),
+        kept_for=text_of(item, "kept_for"),
     )
 
 

@@ -42,7 +42,7 @@ def put(
 
     What changes is shown before it is asked for. You are entered as its author, as on the pages: where the stack has
     RequireApproval another person approves it. You are known by the mail address with which you are signed in at AWS,
-    else by --by; with RequireApproval only an address counts.
+    else by --by; with RequireApproval, and of what lifts the stack's caps or quiet hours, only an address counts.
 
     Exit 0 if it was written, 1 if it has faults, or was edited by another person in this moment.
 
@@ -66,7 +66,7 @@ def put(
     if as_json:
         print_json(answer)
     else:
-        console().print(f"{key_of(name)} is written (hash {answer['hash'][:12]}): {_what_follows(answer)}")
+        console().print(f"{key_of(name)} is written (hash {answer['hash'][:12]}): {_what_follows(answer, keep=keep)}")
 
 
 def _text_of(file: Path) -> str:
@@ -91,12 +91,23 @@ def _asked_to_keep(cloud: Cloud, name: str) -> bool | None:
     return typer.confirm("Keep sending what is in force until the edit is approved? Else nothing fires.", err=True)
 
 
-def _what_follows(answer: Mapping[str, Any]) -> str:
-    """When what was written counts."""
+def _what_follows(answer: Mapping[str, Any], *, keep: bool | None = None) -> str:
+    """When what was written counts, and what fires until then."""
+    meanwhile = _meanwhile(answer) if keep else ""
     if answer["is_paused"]:
-        # Whatever was said of --keep: what fires after it is resumed is asked then (notifier schedules keep).
         then = "waits for an approval" if answer["needs_approval"] else "is in force"
-        return f"it is paused; within a minute after it is resumed this {then}"
+        return f"it is paused; within a minute after it is resumed this {then}{meanwhile}"
     if answer["needs_approval"]:
-        return "it is looked at within a minute, and fires once another person has approved it"
+        return f"it is looked at within a minute, and fires once another person has approved it{meanwhile}"
     return "it is in force within a minute"
+
+
+def _meanwhile(answer: Mapping[str, Any]) -> str:
+    """What became of --keep: nothing that a person said is dropped without a word."""
+    if answer["keeps_old"]:
+        return "; what is in force goes on until then"
+    if not answer["in_force"]:
+        return "; nothing is in force yet that could go on until then"
+    if answer["in_force"] == answer["hash"]:
+        return "; it is what is in force already, so nothing waits"
+    return f"; that what is in force goes on could NOT be noted: notifier schedules keep {answer['schedule']}"

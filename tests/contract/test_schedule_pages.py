@@ -366,9 +366,7 @@ def test_the_winner_of_a_test_is_mailed(site: Site) -> None:
         site.world.app.events.ask_approvers(decision)
     mails = site.world.mailbox.mails
     assert sorted(mail["to"] for mail in mails) == sorted([BOB, CAT, EVE, "eve+a@elsewhere.org"])
-    assert all(
-        words in mail["text"] for mail in mails for words in ("b goes to the remainder", "+21 %", "700 of 4,500")
-    )
+    assert all(words in mail["text"] for mail in mails for words in ("b goes to the others", "+21 %", "700 of 4,500"))
     site.world.app.events.ask_approvers(decision | {"arm": "", "words": "a person is to decide"})
     assert "notifier report r1 --decide ARM" in site.world.mailbox.mails[-1]["text"]
 

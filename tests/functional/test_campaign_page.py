@@ -212,6 +212,21 @@ def test_what_it_brought_about(sent: Sent) -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_a_winner_to_be_decided_is_mailed_with_its_page(sent: Sent) -> None:
+    """Who reads the mail decides on the page: no command and no flag is in it, and no term of the test's."""
+    decision = {
+        "winner": sent.run_id, "campaign": "welcome", "arm": "", "by": "", "request_id": sent.id, "figures": [],
+        "words": "a is better: between +4 % and +21 % (at any look, smallest lift +20 %): a person is to decide",
+    }  # fmt: skip
+    sent.world.mailbox.mails.clear()
+    sent.world.app.events.ask_approvers(decision)
+    [text] = {mail["text"] for mail in sent.world.mailbox.mails}
+    assert "an approver does it on its page." in text
+    assert f"/requests/{sent.id}" in text
+    assert "between +4 % and +21 %: a person" in text
+    assert "--" not in text
+
+
 def test_the_pictures_are_the_reports(sent: Sent) -> None:
     """The page draws with the report's functions, from equal figures: of a campaign without odd names byte for byte."""
     from approval.result_view import _as_named

@@ -8,8 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from notifier.model.caps import NO_DEFAULTS, read_defaults
 from operations.cli.schedule_uploads import _asked_to_keep, _what_follows
 from sandbox.schedule_twins import Clock, FolderTexts, PlayedStack, PlayedStore
 from schedules.control import Control, Refused
@@ -24,11 +26,11 @@ from schedules.store import ScheduleItem, ScheduleState
 NAME, ANN, BOB, CAT = "nudge", "ann@example.com", "bob@example.com", "cat@example.com"
 
 
-def text(title: str = "Hi") -> str:
+def text(title: str = "Hi", **campaign: Any) -> str:
     """A schedule's file."""
     when = {"cron": "0 9 * * *", "timezone": "UTC"}
     rhythm = {"when": when, "starts": "2026-12-01", "ends": "2027-02-01", "limits": {"max_users": 1000}}
-    campaign = {"message": {"title": title}}
+    campaign = {"message": {"title": title}, **campaign}
     return json.dumps({"schedule": rhythm, "audience": {"files": ["standing/users.jsonl"]}, "campaign": campaign})
 
 
@@ -37,6 +39,7 @@ class World:
 
     def __init__(self, *, needs_approval: bool) -> None:
         self.setting = needs_approval
+        self.defaults = NO_DEFAULTS
         self.clock = Clock(datetime(2026, 12, 1, 8, 0, tzinfo=UTC))
         self.store = PlayedStore(self.clock)
         self.texts = FolderTexts(Path("nowhere"), {})
@@ -47,7 +50,7 @@ class World:
         documents, two_above = Documents(self.texts, needs_approval=self.setting), 100_000 if self.setting else None
         event = {"action": action, "schedule": NAME, "by": by, **about}
         shown = Overview(self.store, documents, self.around, self.clock, two_above).answer(event)
-        control = Control(self.store, documents, self.around, self.clock, two_above=two_above)
+        control = Control(self.store, documents, self.around, self.clock, two_above=two_above, defaults=self.defaults)
         return shown if shown is not None else control.carry_out(event)
 
     def save(self, body: str, by: str = ANN, **about: Any) -> dict[str, Any]:
@@ -92,7 +95,8 @@ def test_a_stack_without_approvals_refuses_to_keep_or_pause(*, keep: bool) -> No
     assert world.tick() == before
     answer = world.save(text("New"))
     assert answer == {
-        "schedule": NAME, "action": "save", "hash": answer["hash"], "needs_approval": False, "is_paused": False
+        "schedule": NAME, "action": "save", "hash": answer["hash"], "needs_approval": False, "is_paused": False,
+        "in_force": before.hash, "keeps_old": False,
     }  # fmt: skip
     assert (world.tick().hash, world.tick().fires) == (answer["hash"], True)
 
@@ -124,12 +128,72 @@ def test_keeping_it_with_the_text_that_is_in_force() -> None:
     assert world.tick() == before
 
 
-def test_a_paused_one_says_who_paused_it_after_an_edit() -> None:
-    """Nothing fires, so nothing is kept: its reason stays."""
+@pytest.mark.parametrize("keep", [True, False, None])
+def test_what_is_said_of_a_paused_one_holds_once_it_is_resumed(*, keep: bool | None) -> None:
+    """Nothing fires while it is paused, and its reason stays; then what is in force goes on where that was said."""
     world = World(needs_approval=True).in_force()
     world.ask("pause", reason="prices")
-    assert world.save(text("New"), keep=True)["is_paused"]
-    assert (world.tick().state, world.tick().reason) == (ScheduleState.PAUSED, f"paused by {ANN}: prices")
+    answer = world.save(text("New"), keep=keep)
+    assert (answer["is_paused"], answer["keeps_old"]) == (True, bool(keep))
+    paused = world.tick()
+    assert (paused.state, paused.reason, paused.fires) == (ScheduleState.PAUSED, f"paused by {ANN}: prices", False)
+    world.ask("resume")
+    assert (world.tick().state, world.tick().fires) == (ScheduleState.UNAPPROVED, bool(keep))
+    # Another edit is asked about again.
+    world.save(text("Newer"))
+    assert not world.tick().fires
+
+
+def test_keeping_outlives_a_pause() -> None:
+    """Said by `keep` of an edit that waits, it still holds after a pause; what was taken back does not."""
+    world = World(needs_approval=True).in_force()
+    world.save(text("New"))
+    world.tick()
+    world.ask("keep")
+    assert world.tick().fires
+    world.ask("pause")
+    world.ask("resume")
+    assert (world.tick().state, world.tick().fires) == (ScheduleState.UNAPPROVED, True)
+    world.save(text("New"), keep=False)
+    assert not world.tick().fires
+
+
+def test_an_edit_that_a_release_before_has_kept_goes_on() -> None:
+    """It noted that by the schedule's reason alone, which says of which edit it was."""
+    world = World(needs_approval=True).in_force()
+    world.save(text("New"), keep=True)
+    before = world.tick()
+    assert world.store.adopt(before, msgspec.structs.replace(before, kept_for=""))
+    assert world.tick().fires
+
+
+def test_keeping_makes_up_for_nothing() -> None:
+    """What was due while the edit waited, and nothing fired, stays out: the clock is put on the next time from now."""
+    world = World(needs_approval=True).in_force()
+    world.save(text("New"))
+    world.tick()
+    world.clock.s += 90 * 60  # 09:30, half an hour after its time
+    world.save(text("New"), keep=True)
+    assert (world.tick().next, list(world.store.latest(NAME))) == ("2026-12-02T0900", [])
+
+
+def test_what_is_said_is_noted_whoever_writes_in_this_moment() -> None:
+    """A tick, or a person, may be faster: it is tried again, and said where it was not to be."""
+    world = World(needs_approval=True).in_force()
+
+    class Busy(PlayedStore):
+        left = 2
+
+        def adopt(self, before: ScheduleItem, after: ScheduleItem) -> bool:
+            self.left -= 1
+            return self.left < 0 and super().adopt(before, after)
+
+    world.store.__class__ = Busy
+    assert world.save(text("New"), keep=True)["keeps_old"]
+    assert world.tick().fires
+    world.store.left = 5  # type: ignore[attr-defined]
+    answer = world.save(text("Newer"), keep=True)
+    assert "could NOT be noted: notifier schedules keep nudge" in _what_follows(answer, keep=True)
 
 
 def test_its_author_is_known_by_an_address_where_another_person_approves() -> None:
@@ -139,6 +203,35 @@ def test_its_author_is_known_by_an_address_where_another_person_approves() -> No
         world.save(text(), "ann")
     assert world.texts.get(key_of(NAME)) is None
     World(needs_approval=False).save(text(), "ann")
+
+
+@pytest.mark.parametrize(
+    ("lifts", "says"),
+    [
+        ({"essential": True}, "marketing"),
+        ({"caps": [{"group": "marketing", "most": 9, "days": 7}]}, "more than 3 of marketing in 7 days"),
+        ({"quiet": None}, "lifts the stack's quiet hours"),
+        ({"quiet": {"from": "21:00", "to": "08:00", "ttl": "keep"}}, "may ring in quiet hours"),
+        ({}, ""),
+        ({"caps": [{"group": "marketing", "most": 1, "days": 7}]}, ""),
+    ],
+)
+def test_what_lifts_the_stacks_caps_has_an_author_who_is_known(lifts: dict[str, Any], says: str) -> None:
+    """It needs an approval in any stack. `ann` could be ann@example.com, who approves it: nothing is written."""
+    world = World(needs_approval=False)
+    world.defaults = read_defaults(
+        {"DEFAULT_CAPS": "marketing:3/7", "DEFAULT_TIMEZONE": "UTC", "DEFAULT_QUIET_HOURS": "21:00-08:00"}
+    )
+    if says:
+        with pytest.raises(Refused, match=rf"another person approves it, in this stack, too .*{says}.*ann is no mail"):
+            world.save(text(**lifts), "ann")
+        assert world.texts.get(key_of(NAME)) is None
+        world.save(text(**lifts), ANN)
+        world.tick()
+        with pytest.raises(Refused, match="you wrote it"):
+            world.approve(ANN)
+    else:
+        world.save(text(**lifts), "ann")
 
 
 def test_written_under_another_name_before_approvals_were_needed() -> None:
@@ -193,6 +286,26 @@ class TestAsked:
     def test_without(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """An edit waits for nothing."""
         assert self.asked(World(needs_approval=False).in_force(), monkeypatch) is None
+
+
+@pytest.mark.parametrize(
+    ("in_force", "keeps_old", "words"),
+    [
+        ("old", True, "; what is in force goes on until then"),
+        ("", False, "; nothing is in force yet that could go on"),
+        ("new", False, "; it is what is in force already"),
+        ("old", False, "could NOT be noted: notifier schedules keep nudge"),
+    ],
+)
+@pytest.mark.parametrize("is_paused", [True, False])
+def test_it_says_what_became_of_keep(in_force: str, words: str, *, keeps_old: bool, is_paused: bool) -> None:
+    """Nothing that a person said is dropped without a word; who said nothing reads nothing of it."""
+    answer = {
+        "schedule": NAME, "hash": "new", "in_force": in_force, "keeps_old": keeps_old, "needs_approval": True,
+        "is_paused": is_paused,
+    }  # fmt: skip
+    assert words in _what_follows(answer, keep=True)
+    assert words not in _what_follows(answer)
 
 
 @pytest.mark.parametrize(
