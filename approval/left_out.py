@@ -21,8 +21,11 @@ WORDS = {
     "holdout": "held out of all campaigns",
     "capped": "have had enough campaigns",
     "quiet": "in quiet hours",
+    "too_late": "too late by their clock",
+    "remainder": "not in the test; its winner is for them",
+    "test_part": "in the test, which was sent already",
 }
-"""Why users are left out, as pages and mails say it. Any other reason is said in its own words."""
+"""Why users are left out, as pages and mails say it. A newer release's reason is said in its own words."""
 _TIMES = {"1": "one", "2": "two", "3": "three or more"}
 KEEP_S = 86_400
 """How long an answer is kept: caps and lists of another day are others."""

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from approval.audience import in_words as duration_in_words
 from approval.hidden_characters import marked, marked_text
-from approval.reasons import decision_in_words, left_out_in_words, reason_in_words, run_reason_in_words
+from approval.reasons import decision_in_words, lane_reason, left_out_in_words, reason_in_words, run_reason
 from approval.request import Step
 from approval.request import in_words as state_in_words
 from approval.rule_words import caps_words, quiet_words
@@ -80,7 +80,8 @@ class Pages:
             "reason": reason_in_words,
             "left_out": left_out_in_words,
             "decision": decision_in_words,
-            "run_reason": run_reason_in_words,
+            "run_reason": run_reason,
+            "lane_reason": lane_reason,
             "marked_text": marked_text,
             "without_user": without_user,
             "percent": percent,

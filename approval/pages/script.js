@@ -39,7 +39,9 @@
     const first = !seen.has(part);
     seen.set(part, html);
     if (first && part.dataset.fresh === html) return;
+    const open = [...part.querySelectorAll("details")].map((one) => one.open);
     part.innerHTML = html;
+    part.querySelectorAll("details").forEach((one, n) => { one.open ||= open[n] ?? false; });
     localise(part);
     later(part);
   };

@@ -12,7 +12,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from notifier.audience import AudienceChanged, AudienceUnreachable, BrokenFile, IdSet, Suppression
-from notifier.model.account import CAPPED, EXCLUDE, HOLDOUT, SUPPRESSED
+from notifier.model.account import CAPPED, EXCLUDE, HOLDOUT, REMAINDER, SUPPRESSED, TEST_PART
 from notifier.model.campaign import Campaign
 from notifier.model.holdout import NOBODY, Holdout, read_hundredths, read_version
 from notifier.model.local_time import QUIET, TOO_LATE
@@ -30,7 +30,9 @@ WORDS = {
     EXCLUDE: "on the exclude list",
     HOLDOUT: "held out of all campaigns",
     CAPPED: "have had enough campaigns",
-    TOO_LATE: "too late",
+    TOO_LATE: "too late by their clock",
+    REMAINDER: "not in the test; its winner is for them",
+    TEST_PART: "in the test, which was sent already",
     QUIET: "in quiet hours",
 }
 

@@ -381,7 +381,7 @@ def test_whom_the_next_time_would_reach(site: Site) -> None:
     # With the campaign as its batch file would have it: of that its date says who would be late.
     asked = site.world.audiences.events[-1]
     assert (asked["left_out"], asked["campaign"]["id"]) == ("m", f"{NAME}-2026-12-01T0900")
-    assert "Left out: 2 have had enough campaigns, 7 too late, as of <time" in page
+    assert "Left out: 2 have had enough campaigns, 7 too late by their clock, as of <time" in page
     assert "You are u0" in page
     assert '<option value="1">u1</option>' in page
     assert "secret-token" not in page

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from approval.pages import utc
 from notifier.model.account import Account, ArmAccount
 from notifier.model.run import source_of
 from reporting.pictures import WIDE, curve_picture, interval_picture
@@ -153,6 +154,36 @@ REFUSED = (
 )
 
 
+FOLDED = r'<details(?: class="small")?><summary>For the engineer</summary>.*?</details>'
+
+
+def without_folded(page: str) -> str:
+    """What a person sees who opens nothing."""
+    return re.sub(FOLDED, "", page)
+
+
+def test_a_lane_that_stopped_the_others(sent: Sent) -> None:
+    """The others were paused by a part of the run, and by no person: its reason is said once, in words."""
+    account = msgspec.json.encode(Account(devices=5)).decode()
+    passed_on = f"lane 0: {REFUSED}"
+    sent.lane("stopped", reason=REFUSED, account=account)
+    sent.world.lane(sent.run_id, 1, state="paused", control="pause", control_by=passed_on, account=account)
+    seen = without_folded(sent.page(sent.bob))
+    assert "Google refuses our key" in seen
+    assert "asked by" not in seen[seen.index('id="run-title"') : seen.index('data-part="steer"')]
+    assert "credentials_refused" not in seen
+    # Cancelled before the part that failed could write why.
+    ended: dict[str, Any] = {"state": "done", "ending": "cancelled", "control": "cancel", "account": account}
+    sent.world.lane(sent.run_id, **ended, control_by=f"failed: {passed_on}")
+    sent.world.lane(sent.run_id, 1, **ended, control_by=f"failed: {passed_on}")
+    seen = without_folded(sent.page(sent.bob))
+    assert "One part of it stopped the others: Google refuses our key" in seen
+    assert "credentials_refused" not in seen
+    sent.world.client("dynamodb").delete_item(
+        TableName=LEDGER, Key={"pk": {"S": f"run#{sent.run_id}"}, "sk": {"S": "lane#0001"}}
+    )
+
+
 def test_a_run_that_googles_key_stopped(sent: Sent) -> None:
     """Who refuses the key, the secret by its own name, and what to do; it can be resumed or cancelled, and is not over.
 
@@ -163,12 +194,16 @@ def test_a_run_that_googles_key_stopped(sent: Sent) -> None:
     run = unescape(page[page.index('id="run-title"') : page.index('data-part="steer"')])
     for words in (
         '<span class="badge stopped">stopped</span>',
-        "72 of about 120 devices done · Google refuses our key (THIRD_PARTY_AUTH_ERROR), also after it was read again",
-        "fcm secret app_push/fcm: is the service account of the app's Firebase project, and may it send?",
+        "72 of about 120 devices done · Google refuses our key, also after it was read again</span>",
         "It stopped by itself, and nothing is lost. Ask an engineer to correct the cause: then resume, or cancel",
     ):
         assert words in run, words
-    assert "credentials_refused" not in page
+    # Codes, the secret's name and ids are for the engineer: folded away, and whole.
+    seen, folded = without_folded(page), unescape("".join(re.findall(FOLDED, page)))
+    for code in ("THIRD_PARTY_AUTH_ERROR", "credentials_refused", "app_push/fcm", sent.run_id):
+        assert code not in seen, code
+    assert REFUSED in folded
+    assert f"Run <code>{sent.run_id}</code>" in folded
     steer = page[page.index('data-part="steer"') : page.index('data-part="result"')]
     assert f"/requests/{sent.id}/resume" in steer
     assert f"/requests/{sent.id}/pause" not in steer
@@ -301,6 +336,7 @@ def test_the_winner_by_a_person(sent: Sent, schedules: Schedules) -> None:
     sent.decided(state="stopped", words="no variant is shown to be better than no push", figures='{"long": [9, 1]}')
     page = sent.page(sent.bob)
     assert "A person is to decide: no variant is shown to be better than no push" in page
+    assert "Until somebody decides, the others get nothing." in page
     assert "Long: 1 of 9" in page
     assert "This cannot be undone" in page
     assert "Yes, decide it so" not in sent.page(sent.world.browser("x@marketing.example.com"))
@@ -310,6 +346,24 @@ def test_the_winner_by_a_person(sent: Sent, schedules: Schedules) -> None:
     assert sent.bob.post(path, {"arm": "long"}).status == 303
     assert schedules.events == [{"action": "winner", "run_id": sent.run_id, "arm": "long", "by": BOB}]
     assert "<strong>winner decided</strong> by bob@example.com: long goes to the others" in sent.page()
+
+
+def test_a_winner_that_is_not_decided(sent: Sent) -> None:
+    """Since when the test goes, and when it is decided, also before its last push is known."""
+    began_ms = int(sent.world.clock().timestamp() * 1000)
+    sent.lane("running", started_at_ms=began_ms)
+    sent.decided(state="waiting", words="the test is being sent")
+    began = utc(began_ms)
+    seen = re.sub(r"<[^>]+>", "", sent.page())
+    assert f"Not decided yet: the test is being sent. The test began {began}." in seen
+    assert "The winner is decided 24 hours after the last push of the test, at the latest 48 hours after it." in seen
+    later = {f"decide_{name}_ms": began_ms + n * 3_600_000 for name, n in (("at", 24), ("by", 48))}
+    sent.lane(started_at_ms=began_ms)
+    ended = utc(int(datetime(2026, 11, 21, 14, 1, tzinfo=UTC).timestamp() * 1000))
+    sent.decided(state="waiting", words="conversions are counted", **later)
+    seen = re.sub(r"<[^>]+>", "", sent.page())
+    assert f"The test began {began} and was sent by {ended}." in seen
+    assert f"decided {utc(began_ms + 24 * 3_600_000)}, at the latest {utc(began_ms + 48 * 3_600_000)}." in seen
 
 
 def test_a_test_is_archived_when_its_winner_is_sent(sent: Sent) -> None:
@@ -358,5 +412,7 @@ def test_the_remainder_is_shown(sent: Sent) -> None:
     sent.decided(state="sent", arm="long", words="decided by bob", decided_by=BOB, remainder="feedbeef")
     page = sent.page()
     assert "<strong>Long goes to the others</strong>." in page
-    assert "7 devices accepted · run feedbeef" in page
+    assert "7 devices accepted</p>" in page
+    assert "feedbeef" not in without_folded(page)
+    assert "Run <code>feedbeef</code>" in page
     assert "Decide it yourself" not in page

@@ -1,12 +1,24 @@
 """Words of the approval pages: names of variants and copies, gateways' reasons, characters that nobody sees."""
 
+import re
+
 import pytest
 
 from approval.arm_names import arm_name, name_of_copy
 from approval.form_campaign import read_campaign_of
 from approval.hidden_characters import marked, marked_text
+from approval.left_out import WORDS
 from approval.pages import iso_tag
-from approval.reasons import reason_in_words, run_reason_in_words
+from approval.reasons import _LEFT_OUT, RunReason, reason_in_words, run_reason
+from notifier.gateway.apns import verdict as apns
+from notifier.gateway.carrier import TOO_LARGE
+from notifier.gateway.fcm import verdict as fcm
+from notifier.model import account
+from notifier.model.exchange import NoAnswer
+from notifier.model.local_time import QUIET, TOO_LATE
+from notifier.sending.carrier import DRY_RUN
+from notifier.sending.withheld_refusals import STOPS
+from operations.cli.left_out import WORDS as CLI_WORDS
 from tests.unit.test_approval_form import NOW, typed
 
 
@@ -48,37 +60,108 @@ def test_the_name_of_a_copy(name: str, copy: str) -> None:
 def test_reasons_of_both_gateways_in_the_same_words(one: str) -> None:
     """A person need not know who says it; a reason that is not known here is shown as words."""
     assert reason_in_words(one) == "the app was removed, or pushes were turned off"
-    assert reason_in_words("BadCollapseId") == "bad collapse id"
+    assert reason_in_words("BrandNewReason") == "brand new reason"
+
+
+GATEWAYS_REASONS = sorted(
+    {
+        *fcm.MEANINGS, *fcm.STATUS_WORDS, *(f"http_{status}" for status in (*fcm.STATUSES, *apns.STATUSES, 418)),
+        fcm.BAD_TOKEN, *apns.MEANINGS, *NoAnswer, TOO_LARGE.reason or "", TOO_LATE, DRY_RUN,
+        "QUOTA_EXCEEDED device project", "http_403 BadTopic", "http_418 NewCode",
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", GATEWAYS_REASONS)
+def test_every_reason_that_a_row_may_have_has_words(reason: str) -> None:
+    """No code of Google's or Apple's is left over, also not as words."""
+    words = reason_in_words(reason)
+    code = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", reason).replace("_", " ").lower()
+    assert words != code
+    assert not re.search(r"_|[A-Z]{3}|http", words)
+
+
+KEY = "with renewed credentials too; fcm secret a_b: is it"
 
 
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
         (
-            "credentials_refused: InvalidProviderToken by apns, with renewed credentials too; apns secret a_b: is it",
-            "Apple refuses our key (InvalidProviderToken), also after it was read again; apns secret a_b: is it",
+            f"credentials_refused: InvalidProviderToken by apns, {KEY}",
+            "Apple refuses our key, also after it was read again",
+        ),
+        ("credentials_refused: fcm secret my_app: private_key is odd", "the key for Google or Apple cannot be used"),
+        (
+            "PERMISSION_DENIED: fcm refuses everything until this is fixed",
+            "Google refuses everything until this is corrected: our key may not send for this app",
         ),
         (
-            "credentials_refused: fcm secret my_app: private_key is a certificate",
-            "the key for Google or Apple cannot be used: fcm secret my_app: private_key is a certificate",
+            "http_403 BadTopic: apns-sandbox refuses everything until this is fixed",
+            "Apple refuses everything until this is corrected: the app's id at Apple is wrong in our settings",
         ),
         (
-            "BadTopic: apns refuses everything until this is fixed",
-            "Apple refuses everything until this is corrected: BadTopic",
+            "THIRD_PARTY_AUTH_ERROR: fcm refuses these devices until this is fixed",
+            f"Google refuses some of the devices until this is corrected: {reason_in_words('THIRD_PARTY_AUTH_ERROR')}",
+        ),
+        ("payload_refused: INVALID_ARGUMENT by fcm for arm long", "Google does not take the message"),
+        ("payload_refused by apns for arm long, over all lanes of the run", "Apple does not take the message"),
+        (
+            "wrong_environment: 97 of 100 answers of apns were BadDeviceToken, besides 3 dead tokens",
+            "Apple refuses most devices: most tokens are of the other kind: development builds, or published apps",
+        ),
+        (
+            "wrong_sender: by fcm, over all lanes of the run",
+            "Google refuses most devices: most tokens are of another app than our key",
+        ),
+        (
+            "apns secret a_b: Secrets Manager cannot be reached",
+            "the key for Apple cannot be read at the moment; it is tried again",
         ),
         (
             "no_progress: 5 claims in a row settled nothing; last: s3_key missing",
-            "it was begun several times, and nothing was sent: 5 claims in a row settled nothing; last: s3_key missing",
+            "it was begun several times, and nothing was sent",
         ),
-        ("s3://b/a_b.json: not there any more", "s3://b/a_b.json: not there any more"),
-        ("a field user_id is missing", "a field user_id is missing"),
-        ("payload_refused", "payload refused"),
-        ("", ""),
+        (
+            "campaign_exists: campaign 'x' was sent by another run already; give it a new id",
+            "a campaign of this name was sent already; a new one needs a new name",
+        ),
+        ("failed: lane 3: rows_refused: s3://b: AccessDenied", "its results could not be stored"),
     ],
 )
 def test_why_a_run_stopped(reason: str, words: str) -> None:
-    """The name at the front in words; secrets, fields and files keep their own names, underscores and all."""
-    assert run_reason_in_words(reason) == words
+    """In words, without code, secret or id; the engineer has all of it."""
+    assert run_reason(reason) == RunReason(words, reason)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("broken campaign: campaign.message: x_y is odd", "the campaign has a fault: campaign.message: x_y is odd"),
+        ("preparing: the audience function was asked to make it", "preparing: asked to make it"),
+        ("s3://b/a_b.json: not there any more", "s3://b/a_b.json: not there any more"),
+        ("a field user_id is missing", "a field user_id is missing"),
+        ("odd_name", "odd name"),
+        ("", ""),
+    ],
+)
+def test_reasons_that_say_what_to_correct_are_kept(reason: str, words: str) -> None:
+    """Files and fields keep their own names, underscores and all; nothing is said twice."""
+    assert run_reason(reason) == RunReason(words)
+
+
+def test_every_reason_for_which_a_setting_may_be_blamed_has_words() -> None:
+    """As the worker writes them."""
+    for name in STOPS.values():
+        assert run_reason(f"{name}: by fcm, over all lanes of the run").words.startswith("Google refuses most devices")
+
+
+def test_every_reason_for_leaving_users_out_has_words() -> None:
+    """For what would be, for what was, and on the command line: as the final cut and the rows name them."""
+    reasons = {value for name, value in vars(account).items() if name.isupper() and type(value) is str}
+    assert {"suppressed", "remainder", "test_part"} < reasons
+    for words in (WORDS, _LEFT_OUT, CLI_WORDS):
+        assert set(words) == {*reasons, QUIET, TOO_LATE}
 
 
 def test_faults_are_in_plain_words() -> None:
