@@ -9,7 +9,19 @@ from typing import Any
 import boto3
 from aws_lambda_powertools import Logger
 
-from approval.clients import ASKED_BRIEFLY, ASKED_NEXT, ASKED_ONCE, COMMANDS, LINK_MAILS, USUAL
+from approval.clients import (
+    ASKED_BRIEFLY,
+    ASKED_BRIEFLY_S,
+    ASKED_NEXT,
+    ASKED_NEXT_S,
+    ASKED_ONCE,
+    ASKED_ONCE_S,
+    COMMANDS,
+    LINK_MAILS,
+    USUAL,
+    CallTime,
+    InTime,
+)
 from approval.config import Settings, read_settings
 from approval.events import Events
 from approval.mail import MailFailure, SendMail, Ses, count_failure
@@ -44,7 +56,8 @@ class App:
         control_client: a Lambda client that gives up soon; by default `client("lambda")`.
         ask_client: a Lambda client that waits long, and asks once; by default `client("lambda")`.
         brief_client: a Lambda client that asks once, and does not wait long; by default `client("lambda")`.
-        next_client: one that asks once, for a call's second question; by default `client("lambda")`.
+        next_client: one that asks once, where a call has several questions; by default `client("lambda")`.
+        call_time: the deadline of all questions of a call.
     """
 
     def __init__(
@@ -61,15 +74,28 @@ class App:
         brief_client: Any = None,
         next_client: Any = None,
         webhook: Webhook | None = None,
+        call_time: CallTime | None = None,
     ) -> None:
+        self._call_time = call_time or CallTime()
         platform = Platform(
             settings,
             # One client of each service: making one takes longer than most answers.
             client=(shared := cache(client)),
             control=control_client or shared("lambda"),
-            asking=ask_client or shared("lambda"),
-            asking_briefly=brief_client or shared("lambda"),
-            asking_next=next_client or shared("lambda"),
+            # Each gives way to a less patient one where the questions before it took their time.
+            asking=InTime(
+                self._call_time,
+                (
+                    (ASKED_ONCE_S, ask_client or shared("lambda")),
+                    (ASKED_NEXT_S, next_client or shared("lambda")),
+                    (ASKED_BRIEFLY_S, brief_client or shared("lambda")),
+                ),
+            ),
+            asking_briefly=InTime(self._call_time, ((ASKED_BRIEFLY_S, brief_client or shared("lambda")),)),
+            asking_next=InTime(
+                self._call_time,
+                ((ASKED_NEXT_S, next_client or shared("lambda")), (ASKED_BRIEFLY_S, brief_client or shared("lambda"))),
+            ),
             now=now,
             log=_log,
             mail_failed=partial(_mail_failed, settings.stack),
@@ -97,10 +123,16 @@ class App:
 
     def answer(self, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
         """Answer one REST proxy event."""
+        self._begin(context)
         return self._site.answer(event, context)
+
+    def _begin(self, context: Any) -> None:
+        remaining = getattr(context, "get_remaining_time_in_millis", None)
+        self._call_time.begin(remaining() if remaining is not None else None)
 
     def heed(self, detail: dict[str, Any]) -> None:
         """Mail and post what an event of EventBridge is about. Raises RuntimeError where nobody could be mailed."""
+        self._begin(None)
         # A run's end is announced by the worker, for everybody who listens.
         (self.events.run_ended if "summary" in detail else self.events.ask_approvers)(detail)
 

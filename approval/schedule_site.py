@@ -14,7 +14,7 @@ from approval.request import Forbidden, Refused, State
 from approval.runs import Runs
 from approval.schedule_previews import LastPreview, SchedulePreviews
 from approval.schedule_view import ScheduleView, campaign_of
-from approval.schedules import BrokenText, CalendarTime, NotThere, Schedules
+from approval.schedules import BrokenText, CalendarTime, NotThere, Schedules, SeenSchedule
 from approval.store import Store
 from approval.views import Views
 from approval.web import Call, Html, Route, page, person_of, see_other, whole
@@ -160,9 +160,13 @@ class ScheduleSite:
 
     # -- one schedule -------------------------------------------------------------------------------------------------
 
-    def _show(self, call: Call, name: str, **values: Any) -> str:
-        """The page of a schedule; with `following` also how far the preview is that was just asked for."""
-        seen = self._schedules.schedule(name)
+    def _show(self, call: Call, name: str, seen: SeenSchedule | None = None, **values: Any) -> str:
+        """The page of a schedule; with `following` also how far the preview is that was just asked for.
+
+        Args:
+            seen: what it says, where that was asked for already.
+        """
+        seen = seen or self._schedules.schedule(name)
         defaults: dict[str, Any] = {"notice": "", "text": seen.text, "faults": (), "following": None, "unknown": ""}
         # After faults the file may be another one by now: what was typed was written over the one that was shown.
         shown = defaults | {"before": seen.sha256} | values
@@ -171,14 +175,16 @@ class ScheduleSite:
 
     def _preview(self, call: Call, name: str) -> Html:
         """Have the audience of the next time made as of now; once that is done, keep whom it would reach."""
+        # First what its page shows: it comes, whatever the other two questions take. All have one deadline.
+        seen = self._schedules.schedule(name, soon=True)
         try:
             following = self._schedules.next_time(person_of(call), name)
-        except (Forbidden, NoAnswer):
-            raise  # not for who may not see the users, as the page below has some; nor is it asked again, see `_act`
+        except Forbidden:
+            raise  # not for who may not see the users, as the page below has some
         except Refused as refused:
-            return page(self._show(call, name, notice=str(refused)), HTTPStatus.CONFLICT)
+            return page(self._show(call, name, seen, notice=str(refused)), HTTPStatus.CONFLICT)
         if following.state != "prepared":
-            return page(self._show(call, name, following=following))
+            return page(self._show(call, name, seen, following=following))
         preview = LastPreview(
             following.hash, following.occurrence, self._now_ms(), following.users or 0, following.manifest
         )
@@ -191,7 +197,7 @@ class ScheduleSite:
                 self._previews.keep(name, msgspec.structs.replace(preview, left_out=left_out))
             except NotKnown as error:
                 unknown = f"How many would be left out as of now is not known. {error}"
-        return page(self._show(call, name, following=following, unknown=unknown))
+        return page(self._show(call, name, seen, following=following, unknown=unknown))
 
     def _look(self, call: Call, name: str) -> Html:
         """Note that an approver has looked at the text on their page, and show the next one."""
@@ -255,15 +261,19 @@ class ScheduleSite:
         try:
             if action == "approve" and person.is_approver:
                 unseen = self._check_seen(call, name)
-            self._schedules.act(person, action, name, **about)
+            # Whoever asks later how it could be approved finds what was not seen, with the approval and in the log.
+            noted = {"unseen": ", ".join(unseen)} if unseen else {}
+            self._schedules.act(person, action, name, **about, **noted)
         except NoAnswer:
             # The page would ask once more: the call would end without any answer, and without saying why.
             raise
         except Refused as refused:
             status = HTTPStatus.FORBIDDEN if isinstance(refused, Forbidden) else HTTPStatus.CONFLICT
-            return page(self._show(call, name, notice=str(refused)), status)
-        # Whoever asks later how it could be approved finds what was not looked at.
-        noted = {"unseen": ", ".join(unseen)} if unseen else {}
+            try:
+                return page(self._show(call, name, notice=str(refused)), status)
+            except NoAnswer:
+                # Why it was refused is what they must read, also where there is no time left for the rest.
+                raise refused from None
         self._log(f"schedule_{action}", by=person.email, schedule=name, **noted)
         return see_other(call, f"/schedules/{name}?done=schedule_{action}")
 

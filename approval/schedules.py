@@ -72,6 +72,7 @@ class SeenSchedule(msgspec.Struct, frozen=True):
         sha256: of the file as it is now, in hexadecimal; "" where it is gone.
         in_force: the hash by which it fires; "" for none.
         times_ms: the next times by what is in force; `planned_ms` by what its file says.
+        unseen: of who has approved it without looking at all its texts, the names of those.
         rhythm: `schedule` of its file; empty while that has faults.
         needs_approval: whether an edit waits for an approval, as this stack's settings say.
     """
@@ -89,6 +90,7 @@ class SeenSchedule(msgspec.Struct, frozen=True):
     old_text: str = ""
     edited_by: str = ""
     approved_by: tuple[str, ...] = ()
+    unseen: Mapping[str, str] = {}
     needed: int = 1
     max_users: int | None = None
     ends: str = ""
@@ -107,6 +109,13 @@ class SeenSchedule(msgspec.Struct, frozen=True):
             return self.planned_ms
         # Of a file with faults only what is in force has times.
         return self.times_ms or self.planned_ms
+
+    @property
+    def approvers(self) -> str:
+        """Who has approved what its file says, each with the texts that they have not looked at."""
+        return "; ".join(
+            f"{by}, without looking at {self.unseen[by]}" if by in self.unseen else by for by in self.approved_by
+        )
 
     @property
     def waits_for_approval(self) -> bool:
@@ -147,11 +156,13 @@ class Schedules:
         client: a boto3 Lambda client.
         function: its name or ARN; "" where this stack has none.
         brief_client: one that does not wait long, for what a page can be shown without.
+        next_client: one for a call with several questions, which must leave time for each other.
     """
 
-    def __init__(self, client: Any, function: str, brief_client: Any) -> None:
+    def __init__(self, client: Any, function: str, brief_client: Any, next_client: Any) -> None:
         self._function = StackFunction(client, function, _SILENT)
         self._briefly = StackFunction(brief_client, function, _SILENT)
+        self._soon = StackFunction(next_client, function, _SILENT)
 
     @property
     def are_there(self) -> bool:
@@ -162,9 +173,14 @@ class Schedules:
         """All of them. Raises Refused where the function does not answer."""
         return msgspec.convert(self._ask({"action": "list"}), Overview)
 
-    def schedule(self, name: str) -> SeenSchedule:
-        """One of them. Raises NotThere."""
-        return msgspec.convert(self._shown({"action": "show", "schedule": name}), SeenSchedule)
+    def schedule(self, name: str, *, soon: bool = False) -> SeenSchedule:
+        """One of them. Raises NotThere.
+
+        Args:
+            soon: whether more is asked after it, in the same call.
+        """
+        asking = self._soon if soon else self._function
+        return msgspec.convert(self._shown({"action": "show", "schedule": name}, asking), SeenSchedule)
 
     def names(self) -> tuple[str, ...]:
         """Their names; none where there is no function, or it does not answer soon: a form is shown without them."""
@@ -190,14 +206,14 @@ class Schedules:
         """Have the audience of the next time made as of now, or see how far that is. Its examples are real users."""
         _require_role(person)
         try:
-            return msgspec.convert(self._ask({"action": "preview", "schedule": name}), NextTime)
+            return msgspec.convert(self._ask({"action": "preview", "schedule": name}, self._soon), NextTime)
         except BrokenText as error:
             raise Refused(f"It cannot be counted, for its file has faults: {error.faults[0]}.") from None
 
     def starting(self) -> tuple[str, ...]:
         """What starts within a minute once the stack is released: runs, and times of schedules."""
         # Its page is shown without it: whoever releases the stack does not wait for it.
-        return tuple(self._ask({"action": "starting"}, briefly=True)["starting"])
+        return tuple(self._ask({"action": "starting"}, self._briefly)["starting"])
 
     def act(self, person: Person, action: str, name: str, **about: Any) -> dict[str, Any]:
         """Carry out what a person asks for.
@@ -219,18 +235,20 @@ class Schedules:
             raise Refused("This stack has no function that sends winners. Ask an engineer.")
         self._ask({"action": "winner", "run_id": run_id, "arm": arm, "by": person.email}, changes=True)
 
-    def _shown(self, event: Mapping[str, Any]) -> dict[str, Any]:
+    def _shown(self, event: Mapping[str, Any], asking: StackFunction) -> dict[str, Any]:
         try:
-            return self._ask(event)
+            return self._ask(event, asking)
         except NoAnswer:
             raise  # it may well be there
         except Refused as refused:
             raise NotThere(str(refused)) from None
 
-    def _ask(self, event: Mapping[str, Any], *, changes: bool = False, briefly: bool = False) -> dict[str, Any]:
+    def _ask(
+        self, event: Mapping[str, Any], asking: StackFunction | None = None, *, changes: bool = False
+    ) -> dict[str, Any]:
         if not self._function.is_there:
             raise NotThere("this stack has no schedules")
-        answer = (self._briefly if briefly else self._function).ask(event, changes=changes)
+        answer = (asking or self._function).ask(event, changes=changes)
         if answer.get("faults") and "refused" in answer:
             raise BrokenText(tuple(answer["faults"]))
         heed(answer)

@@ -71,7 +71,8 @@ class Platform:
         control: a Lambda client that gives up soon.
         asking: a Lambda client that waits long, and asks once.
         asking_briefly: a Lambda client that asks once, and does not wait long.
-        asking_next: a Lambda client that asks once, for the second question of a call.
+        asking_next: a Lambda client that asks once, where a call has several questions. None of the three waits longer
+            than the call has time.
         now: the time, aware.
         log: writes one line: an action, and its fields.
         mail_failed: takes a mail that was not sent, for the log and the metric.
@@ -166,7 +167,7 @@ def functions_of(platform: Platform, files: Files) -> Functions:
         runs=Runs(table, ledger, platform.control, settings.control_function),
         audiences=Audiences(table, ledger, usual, platform.asking, audience_function, files, bucket),
         results=Results(table, ledger, usual, audience_function, files, bucket),
-        schedules=Schedules(platform.asking, settings.schedule_function, platform.asking_briefly),
+        schedules=Schedules(platform.asking, settings.schedule_function, platform.asking_briefly, platform.asking_next),
         officers=Officers(platform.asking, settings.privacy_function),
     )
 

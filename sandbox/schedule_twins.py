@@ -36,7 +36,7 @@ class PlayedStore(ScheduleStore):
         self._schedules: dict[str, ScheduleItem] = {}
         self._occurrences: dict[str, dict[str, OccurrenceItem]] = {}
         self._approved: dict[tuple[str, str], str] = {}
-        self._approvals: dict[tuple[str, str], dict[str, str]] = {}
+        self._approvals: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
         self._edited: dict[tuple[str, str], str] = {}
         self._open: dict[tuple[str, str], OccurrenceItem] = {}
 
@@ -119,17 +119,17 @@ class PlayedStore(ScheduleStore):
         """Who approved a definition."""
         return self._approved.get((name, digest), "")
 
-    def approve(self, name: str, digest: str, by: str, needed: int = 1) -> tuple[str, ...]:
+    def approve(self, name: str, digest: str, by: str, needed: int = 1, unseen: str = "") -> tuple[str, ...]:
         """Enter one person's approval."""
-        approvers = self._approvals.setdefault((name, digest), {})
-        approvers.setdefault(mailbox_of(by), by)
+        self._approvals.setdefault((name, digest), {}).setdefault(mailbox_of(by), (by, unseen))
+        approvers = self.approvals(name, digest)
         if len(approvers) >= needed:
-            self._approved.setdefault((name, digest), ", ".join(approvers.values()))
-        return self.approvals(name, digest)
+            self._approved.setdefault((name, digest), ", ".join(approvers))
+        return approvers
 
-    def approvals(self, name: str, digest: str) -> tuple[str, ...]:
-        """Who has approved a definition so far."""
-        return tuple(by for _, by in sorted(self._approvals.get((name, digest), {}).items()))
+    def unseen_by(self, name: str, digest: str) -> dict[str, str]:
+        """Who has approved a definition so far, each with what they have not looked at."""
+        return dict(one for _, one in sorted(self._approvals.get((name, digest), {}).items()))
 
     def edited(self, name: str, file_sha256: str, by: str) -> None:
         """Enter who wrote a file."""

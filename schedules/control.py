@@ -126,7 +126,7 @@ class Control:
         return {"occurrence": stamp, "decision": decision}
 
     def _approve(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Approve what the file says now, if that is what was looked at."""
+        """Approve what the file says now, if that is what was looked at; `unseen` names texts that were not."""
         document, by = self._documents.read(item.name), str(event["by"])
         digest = document.hash
         if event.get("hash") != digest:
@@ -138,7 +138,7 @@ class Control:
         if needed > 1 or author:
             people = "two people approve it" if needed > 1 else f"{author} wrote it, and another person approves it"
             _require_address(by, people)
-        approved = self._store.approve(item.name, digest, by, needed)
+        approved = self._store.approve(item.name, digest, by, needed, str(event.get("unseen") or ""))
         return {"hash": digest, "approved_by": ", ".join(approved), "missing": max(0, needed - len(approved))}
 
     def _save(self, name: str, event: Mapping[str, Any]) -> dict[str, Any]:

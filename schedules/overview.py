@@ -165,6 +165,7 @@ class Overview:
         before = self._before(item, document)
         now = datetime.fromtimestamp(self._now(), UTC)
         author = self._store.edited_by(name, document.file_sha256)
+        unseen = self._store.unseen_by(name, document.hash)
         planned = islice(document.schedule.timetable.after(now), NEXT_TIMES)
         return {
             "hash": document.hash,
@@ -174,7 +175,8 @@ class Overview:
             "changed": sorted(key for key in document.texts if before.get(key) != document.texts[key]),
             "old_text": before.get(key_of(name), b"").decode("utf-8", "replace"),
             "edited_by": author,
-            "approved_by": list(self._store.approvals(name, document.hash)),
+            "approved_by": list(unseen),
+            "unseen": {by: texts for by, texts in unseen.items() if texts},
             "needed": approvals_needed(document.schedule.rhythm.limits, self._two_above, author),
             "max_users": document.schedule.rhythm.limits.max_users,
             "ends": document.schedule.rhythm.ends.isoformat() if document.schedule.rhythm.ends else "",

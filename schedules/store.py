@@ -279,12 +279,15 @@ class ScheduleStore:
         item = self._items.get(item_of({"pk": f"schedule#{name}", "sk": f"approved#{digest}"}))
         return text_of(item, "by") if item is not None else ""
 
-    def approve(self, name: str, digest: str, by: str, needed: int = 1) -> tuple[str, ...]:
+    def approve(self, name: str, digest: str, by: str, needed: int = 1, unseen: str = "") -> tuple[str, ...]:
         """Enter one person's approval of a definition; with the last one that it needs, the definition is approved.
 
         Returns who has approved it so far, each person once. Repeatable: a person's first approval stays.
+
+        Args:
+            unseen: the texts that they approved without looking at them, by name.
         """
-        self._note(name, f"approval#{digest}#{mailbox_of(by)}", by)
+        self._note(name, f"approval#{digest}#{mailbox_of(by)}", by, **({"unseen": unseen} if unseen else {}))
         approvers = self.approvals(name, digest)
         if len(approvers) >= needed:
             self._note(name, f"approved#{digest}", ", ".join(approvers))
@@ -292,8 +295,13 @@ class ScheduleStore:
 
     def approvals(self, name: str, digest: str) -> tuple[str, ...]:
         """Who has approved a definition so far."""
+        return tuple(self.unseen_by(name, digest))
+
+    def unseen_by(self, name: str, digest: str) -> dict[str, str]:
+        """Who has approved a definition so far, each with the texts that they have not looked at."""
         key = Key("pk").eq(f"schedule#{name}") & Key("sk").begins_with(f"approval#{digest}#")
-        return tuple(text_of(item, "by") for item in self._items.query(key, ConsistentRead=True))
+        found = self._items.query(key, ConsistentRead=True)
+        return {text_of(item, "by"): text_of(item, "unseen") for item in found}
 
     def edited(self, name: str, file_sha256: str, by: str) -> None:
         """Enter who wrote a schedule's file. The first one stays: written again as it was it is not another's."""
@@ -308,8 +316,8 @@ class ScheduleStore:
         item = self._items.get(item_of({"pk": f"schedule#{name}", "sk": f"author#{file_sha256}"}))
         return text_of(item, "by") if item is not None else ""
 
-    def _note(self, name: str, sort_key: str, by: str) -> None:
-        self._enter({"pk": f"schedule#{name}", "sk": sort_key, "by": by, "state_at_ms": self._now_ms()})
+    def _note(self, name: str, sort_key: str, by: str, **more: str) -> None:
+        self._enter({"pk": f"schedule#{name}", "sk": sort_key, "by": by, "state_at_ms": self._now_ms(), **more})
 
     # -- the table ----------------------------------------------------------------------------------------------------
 

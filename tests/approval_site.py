@@ -287,6 +287,8 @@ class World:
                 **settings,
             },
         )
+        self.context: Any = None
+        """Lambda's, which says how long a call still has."""
         self.constant_time = ConstantTime(self.watch, self.watch.sleep)
         self.app = App(
             self.settings,
@@ -331,7 +333,7 @@ class World:
 
     def straight(self, event: dict[str, Any]) -> Answer:
         """The function alone."""
-        answer = self.app.answer(event)
+        answer = self.app.answer(event, self.context)
         headers = {name.lower(): values[-1] for name, values in answer.get("multiValueHeaders", {}).items()}
         body = answer.get("body") or ""
         if answer.get("isBase64Encoded"):

@@ -14,6 +14,15 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from approval.app import App
+from approval.clients import (
+    ASKED_BRIEFLY,
+    ASKED_BRIEFLY_S,
+    ASKED_NEXT,
+    ASKED_NEXT_S,
+    ASKED_ONCE,
+    ASKED_ONCE_S,
+    CallTime,
+)
 from approval.functions import NoAnswer
 from approval.schedules import Schedules
 from approval.taken_audiences import TakenAudience
@@ -488,6 +497,14 @@ def test_texts_that_were_not_seen_are_named_before_a_schedule_is_approved(
     caplog.clear()
     assert site.cat.post(f"/schedules/{NAME}/approve", unseen).status == 303
     assert [getattr(one, "unseen", "") for one in caplog.records if one.msg == "schedule_approve"] == ["short"]
+    # With the approval, too, for as long as it counts: before it is in force, and after.
+    digest = unseen["hash"]
+    assert site.schedules.store.unseen_by(NAME, digest) == {CAT: "short"}
+    assert f"1 of 1 approvals: {CAT}, without looking at short." in words(site.ann.get(f"/schedules/{NAME}").body)
+    site.schedules.tick()
+    assert f"{digest[:12]} , in force approved by {CAT}, without looking at short" in words(
+        site.ann.get(f"/schedules/{NAME}").body
+    )
 
 
 def test_a_file_with_a_byte_order_mark_is_shown_and_looked_at(site: Site) -> None:
@@ -683,13 +700,13 @@ def test_a_function_that_does_not_answer_is_asked_once(site: Site) -> None:
 def test_names_are_not_waited_for_long() -> None:
     """They are asked for with the client that gives up soon."""
     patient, brief = Silent(), Silent()
-    assert Schedules(patient, "schedules", brief).names() == ()
+    assert Schedules(patient, "schedules", brief, patient).names() == ()
     assert (patient.events, brief.events) == ([], [{"action": "names"}])
-    assert Schedules(patient, "", brief).names() == ()
+    assert Schedules(patient, "", brief, patient).names() == ()
     assert len(brief.events) == 1
     # Nor is what would start at a release, whose page has its button all the same.
     with pytest.raises(NoAnswer):
-        Schedules(patient, "schedules", brief).starting()
+        Schedules(patient, "schedules", brief, patient).starting()
     assert (patient.events, brief.events[1:]) == ([], [{"action": "starting"}])
 
 
@@ -698,7 +715,7 @@ class CutOff(BaseException):
 
 
 def test_a_count_is_kept_before_anything_more_is_asked(site: Site) -> None:
-    """It has been paid for: whatever takes too long after it, the page has it. What follows has a client of its own."""
+    """It has been paid for: whatever takes too long after it, the page has it."""
 
     class Endless:
         def invoke(self, **_: Any) -> Any:
@@ -706,13 +723,85 @@ def test_a_count_is_kept_before_anything_more_is_asked(site: Site) -> None:
 
     world = site.world
     site.save(text())
-    world.app = App(
-        world.settings, world.client, world.clock, key=b"k" * 32, send_mail=world.mailbox.send, next_client=Endless()
-    )
+    world.functions.add("audiences", Endless())
     with pytest.raises(CutOff):
         site.ann.post(f"/schedules/{NAME}/preview")
     assert "<strong>100 users</strong> as of" in site.bob.get(f"/schedules/{NAME}").body
-    assert world.audiences.events == []
+
+
+class Slow:
+    """A Lambda client of this patience. Functions take as long as `takes` says, by the action that they are asked."""
+
+    def __init__(self, world: World, waits_s: float, takes: dict[str, float], passed: list[float]) -> None:
+        self.world, self.waits_s, self.takes, self.passed = world, waits_s, takes, passed
+
+    def invoke(self, **request: Any) -> Any:
+        asked = json.loads(request["Payload"])
+        takes_s = self.takes[asked.get("action", "left_out")]
+        if takes_s > self.waits_s:
+            self.passed.append(self.waits_s)
+            raise ReadTimeoutError(endpoint_url="lambda")
+        self.passed.append(takes_s)
+        return self.world.functions.invoke(**request)
+
+
+@pytest.mark.parametrize(
+    ("takes", "status", "there", "says"),
+    [
+        # Quick ones leave the last one all the time that it may need.
+        ({"show": 1, "preview": 1, "left_out": 11}, 200, True, "Left out: 2 have had enough campaigns"),
+        ({"show": 1, "preview": 1, "left_out": 99}, 200, True, "How many would be left out as of now is not known."),
+        # What the first two took is not there for the third one, which is not even asked.
+        ({"show": 11, "preview": 11, "left_out": 1}, 200, True, "How many would be left out as of now is not known."),
+        ({"show": 11, "preview": 3, "left_out": 6}, 200, True, "Left out: 2 have had enough campaigns"),
+        ({"show": 11, "preview": 99, "left_out": 1}, 409, True, "The schedules do not answer."),
+        ({"show": 99, "preview": 1, "left_out": 1}, 409, False, "The schedules do not answer."),
+    ],
+)
+def test_a_preview_has_one_deadline(
+    site: Site, takes: dict[str, float], status: int, says: str, *, there: bool
+) -> None:
+    """Its three questions together end before the call must: what is not known is said, and the page still comes."""
+    world, passed = site.world, list[float]()
+    site.save(text())
+    world.audiences.answer = {"users": 100, "left_out": {"capped": 2}, "as_of": "2026-12-01T08:00:00+00:00"}
+    patient, middle, brief = (Slow(world, waits_s, takes, passed) for waits_s in (26.0, 12.0, 7.0))
+    world.app = App(
+        world.settings, world.client, world.clock, key=b"k" * 32, send_mail=world.mailbox.send, ask_client=patient,
+        next_client=middle, brief_client=brief, call_time=CallTime(lambda: sum(passed)),
+    )  # fmt: skip
+    world.context = type("Context", (), {"get_remaining_time_in_millis": lambda _self: 27_900})()
+    answer = site.ann.post(f"/schedules/{NAME}/preview")
+    assert sum(passed) < 27
+    assert (answer.status, says in words(answer.body)) == (status, True), words(answer.body)
+    # Whatever happened, it is the schedule's own page, and says how many would get it where that is known.
+    assert ("Whom the next time would reach" in answer.body) is there
+    counted = takes["preview"] < 12 and there
+    assert ("<strong>100 users</strong> as of" in answer.body) is counted
+
+
+def test_how_long_the_clients_wait() -> None:
+    """What the deadline reckons with is what they wait: to connect, and for the answer."""
+    known = {ASKED_ONCE: ASKED_ONCE_S, ASKED_NEXT: ASKED_NEXT_S, ASKED_BRIEFLY: ASKED_BRIEFLY_S}
+    for config, waits_s in known.items():
+        options: Any = config
+        assert options.connect_timeout + options.read_timeout == waits_s
+        assert options.retries["total_max_attempts"] == 1
+
+
+def test_a_refusal_is_read_where_there_is_no_time_for_the_page(site: Site) -> None:
+    """It took nearly the whole call: why it was refused is said all the same."""
+    world, passed = site.world, list[float]()
+    site.save(text())
+    slow = Slow(world, 26.0, {"resume": 25, "show": 1}, passed)
+    world.app = App(
+        world.settings, world.client, world.clock, key=b"k" * 32, send_mail=world.mailbox.send, ask_client=slow,
+        next_client=slow, brief_client=slow, call_time=CallTime(lambda: sum(passed)),
+    )  # fmt: skip
+    world.context = type("Context", (), {"get_remaining_time_in_millis": lambda _self: 27_900})()
+    answer = site.ann.post(f"/schedules/{NAME}/resume")
+    assert (answer.status, "nudge is not paused" in words(answer.body).lower()) == (409, True), words(answer.body)
+    assert passed == [25]
 
 
 class TestHold:

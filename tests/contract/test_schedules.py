@@ -579,6 +579,17 @@ def test_who_wrote_a_file(make_store: Callable[[Clock], ScheduleStore]) -> None:
     assert store.edited_by(NAME, "f2") == store.edited_by("other", "f1") == ""
 
 
+def test_who_approved_what_unseen(make_store: Callable[[Clock], ScheduleStore]) -> None:
+    """Each person's first approval, with the texts that they had not looked at; none of them for who looked at all."""
+    store = make_store(Clock(START))
+    assert store.approve(NAME, "h1", "cat@example.com", 2, "short, long (de)") == ("cat@example.com",)
+    store.approve(NAME, "h1", "Cat@example.com", 2)
+    assert store.approve(NAME, "h1", "bob@example.com", 2) == ("bob@example.com", "cat@example.com")
+    assert store.unseen_by(NAME, "h1") == {"bob@example.com": "", "cat@example.com": "short, long (de)"}
+    assert store.approved_by(NAME, "h1") == "bob@example.com, cat@example.com"
+    assert store.unseen_by(NAME, "h2") == {}
+
+
 class TestDefinitions(MostlyInMemory):
     """What is in force."""
 
