@@ -71,12 +71,9 @@ def _text_faults(form: Form) -> Iterator[tuple[str, str]]:
 
 
 def _template_fault(error: BadTemplate) -> str:
-    """What to write, and where. The parser's own words only where there is nothing better."""
-    place, _, problem = str(error).rpartition(": ")
-    # "expected '}}', found end of file" helps nobody who has not written the parser.
-    if place and problem.startswith("expected ") and error.mend != AS_IN:
-        return f"Cannot be filled in: {error.mend} ({place})."
-    return f"Cannot be filled in: {error} ({error.mend})."
+    """What to write first, where it is more than an example; then where, and what is wrong."""
+    first, then = (error.mend, error) if error.mend != AS_IN else (error, error.mend)
+    return f"Cannot be filled in: {first} ({then})."
 
 
 def _decoded(form: Form, faults: Faults) -> dict[str, Any]:

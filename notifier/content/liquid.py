@@ -146,10 +146,21 @@ def _parsed(source: str) -> BoundTemplate:
         template = _environment().from_string(source)
         _check(template)
     except LiquidError as error:
-        raise bad_template(error, _environment().filters) from None
+        raise bad_template(source, error, _environment().filters, _message_of) from None
     except RecursionError:
         raise BadTemplate("nested too deeply", "put fewer tags into each other") from None
     return template
+
+
+def _message_of(source: str) -> str:
+    """The parser's message on a text that is not Liquid."""
+    try:
+        _environment().from_string(source)
+    except LiquidError as error:
+        return str(error.message)
+    except RecursionError:
+        pass
+    return ""
 
 
 def _as_dialect(source: str, error: BadTemplate) -> BadTemplate:

@@ -61,8 +61,11 @@ def test_a_placeholder_that_is_none_is_told_with_a_right_one() -> None:
     """Marketing does not know Liquid: the fault shows what to type first, then where, without the parser's words."""
     _, faults = read_campaign_of(typed(name="c", title="Hi {{ first name }}"), NOW)
     assert faults["title"].startswith("Cannot be filled in: write {{ first_name }}, or ")
-    assert faults["title"].endswith(" (line 1, column 13).")
-    assert "expected" not in faults["title"]
+    assert faults["title"].endswith(" (line 1, column 13: a word cannot be written here).")
+    _, faults = read_campaign_of(typed(name="c", title="Hi", body="Hi\n{% if vip %}there"), NOW)
+    assert faults["body"] == (
+        "Cannot be filled in: end it with {% endif %} (line 2, column 1: {% if %} is not closed)."
+    )
 
 
 FAULTY = {

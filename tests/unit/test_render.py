@@ -1,5 +1,6 @@
 """Texts: placeholders, languages, broken records, and the fast plan held equal to Liquid itself."""
 
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -281,10 +282,10 @@ def test_control_characters_of_attributes_are_left_out() -> None:
     ("text", "problem"),
     [
         ("{{ x", "line 1, column 1"),
-        ("a\n{% if x %}", "endif"),
-        ("{{ x | frobnicate }}", "unknown filter 'frobnicate'"),
-        ("{% include 'secrets' %}", "unexpected tag 'include'"),
-        ("{% render 'secrets' %}", "unexpected tag 'render'"),
+        ("a\n{% if x %}", "line 2, column 1: {% if %} is not closed"),
+        ("{{ x | frobnicate }}", "there is no filter frobnicate"),
+        ("{% include 'secrets' %}", "{% include %} cannot be used"),
+        ("{% render 'secrets' %}", "{% render %} cannot be used"),
         ("{{ (1..1000000000) | join }}", "range"),
         ("{% for i in (1..n) %}x{% endfor %}", "range"),
         ("{% if (1..1000000000) contains 'x' %}{% endif %}", "range"),
@@ -313,7 +314,7 @@ def test_a_text_that_is_not_liquid_is_a_fault(text: str, problem: str) -> None:
         ("{% tablerow x in y %}", "tags are assign, break, capture, "),
         ("Hi{% endif %}", "no tag is open here that {% endif %} belongs to"),
         ("Hi{% else %}", "no tag is open here that {% else %} belongs to"),
-        ("{% case a %}{% when 1 %}Hi", "as in {{ first_name"),
+        ("{% case a %}{% when 1 %}Hi", "end it with {% endcase %}"),
         ("{% if name %}Hi", "end it with {% endif %}"),
         ("{{ x }}" + "x" * 20_000, "shorten it"),
     ],
@@ -346,14 +347,70 @@ def test_a_language_given_twice_is_a_fault() -> None:
     assert [fault.field for fault in template_faults(twice)] == ["campaign.message.translations.DE-at"]
 
 
+ODD_TEXTS = (
+    "{% if x %}Hi", "{% for x in y %}a", "{% case x %}{% when 1 %}a", "{% comment %}a", "{% raw %}a",
+    "{% if x %}a{% endunless %}",
+    "{% if x %}{% for y in z %}a{% endif %}", "{% if %}a{% endif %}", "{{ }}", "{% %}", "{{ | upcase }}", "{{ x | }}",
+    "{% assign %}", "{% assign x %}", "{% assign x = %}", "{% assign a.b = 1 %}", "{% for %}{% endfor %}",
+    "{% for x y %}{% endfor %}", "{% for x in %}{% endfor %}", "{% for i in (1..3 %}{% endfor %}",
+    "{% for i in (1..) %}{% endfor %}", "{% for i in c limit %}{% endfor %}", "{% for i in c foo:1 %}{% endfor %}",
+    "{{ x == }}", "{% if x & y %}a{% endif %}", "{{ x - 1 }}", "{{ 'abc }}", '{{ "abc }}', "{{ x[ }}", "{{ x. }}",
+    "{{ .x }}", "{{ x..y }}", "{{ x: }}", "{{ x,y }}", "{% liquid\nassign x = 1 %}", "{% cycle %}", "{% # a\n b %}",
+    "{{ and }}", "{{ x | default: 'a' 'b' }}", "{{ x | append: a b }}", "{% if x contains %}a{% endif %}",
+    "{% if x == 1 and %}a{% endif %}", "{% if x or or y %}a{% endif %}", "{{ x | @ }}", "{{ x] }}", "{{ x\\ }}",
+    "{{ x | map: a=>b }}", "{{ x || default: 'a' }}", "{{ x % 2 }}", "{{ 1.2.3 }}", "Hi {{ x }} {{ y | }}",
+    "{% if x %}" * 60,
+    "{{ x | truncate: }} {{ x[] }}", "{% if x %}a{% elsif y and %}b{% endif %}", "{% case x %}{% when %}a{% endcase %}",
+    "{% case x y %}{% endcase %}", "{{ x [y }}",
+)  # fmt: skip
+PARSERS = re.compile(r"expected|unexpected|expression\b|primitive|pipe|rparen|token|found|delimiter|identifier|segment")
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_a_fault_of_a_text_has_no_word_of_the_parser(text: str) -> None:
+    """Where, what and what to write, in words that one understands without having written the parser."""
+    [fault] = template_faults(campaign({"title": "x", "body": text}))
+    assert re.match(r"not a text we can fill in: line \d+, column \d+: \S", fault.problem), fault.problem
+    assert not PARSERS.search(fault.problem + (fault.mend or ""))
+    assert "not Liquid" not in fault.problem
+    assert fault.mend
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "mend"),
+    [
+        ("Hi\n {% if x %}there", "line 2, column 2: {% if %} is not closed", "end it with {% endif %}"),
+        ("{% if x %}{% unless y %}a", "line 1, column 11: {% unless %} is not closed", "end it with {% endunless %}"),
+        (
+            "{% if x %}{% for y in z %}a{% endif %}",
+            "line 1, column 31: {% endif %} comes while {% for %} is still open",
+            "end that first, with {% endfor %}",
+        ),
+        ("Hi {{ x }} {{ y | }}", "line 1, column 12: the name of a filter is missing after |", "as in {{ first_name"),
+        ('{{ "abc }}', "line 1, column 4: a text in quotes is not closed", 'close it with ", as it begins'),
+        ("{% if %}a{% endif %}", "line 1, column 4: {% if %} is not complete", "as in {% if points > 100 %}"),
+    ],
+)
+def test_what_is_said_of_the_usual_faults(text: str, problem: str, mend: str) -> None:
+    """The place is that of the tag or placeholder, also where the parser only knows that the text ends."""
+    with pytest.raises(BadTemplate) as caught:
+        compiled(text)
+    assert str(caught.value) == problem
+    assert caught.value.mend.startswith(mend)
+
+
 @given(st.text("{}%|:'\" \nabif.[]()1-", max_size=40))
 @settings(max_examples=examples(150))
 def test_any_text_compiles_or_is_a_fault(text: str) -> None:
     """Nothing but BadTemplate when compiling, nothing but BrokenRecord when rendering."""
     try:
         compiled(text).render({"a": "x", "b": [1]})
-    except (BadTemplate, BrokenRecord):
-        pass
+        said = ""
+    except BadTemplate as error:
+        said = f"{error} {error.mend}"
+    except BrokenRecord:
+        said = ""
+    assert not PARSERS.search(said)
 
 
 # -- languages and arms
