@@ -36,6 +36,8 @@ class Forecast(msgspec.Struct, frozen=True):
     """Of the test alone where it comes first: who the others are sent by is not known yet."""
     duration_s: int = 0
     is_test_first: bool = False
+    is_of_now: bool = False
+    """Whether it begins as soon as it is approved: who is reached at night is then known for this moment only."""
 
 
 def forecast(

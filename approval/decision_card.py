@@ -40,7 +40,8 @@ class DecisionCard(msgspec.Struct, frozen=True):
     Args:
         clocks: of the readers when they are reached, the most users first; empty where the audience is not counted.
         late: how many are reached too late in their own time, and what becomes of them; empty where nobody is.
-        start: None where it is sent as soon as it is approved: then the clocks are of now.
+        start: None where it is sent as soon as it is approved.
+        if_approved_at: the moment that the clocks are of, where it begins when it is approved.
         left_out: how many are left out, with the reason; what only the final cut knows may be missing.
         left_out_as_of: when that was asked; None where nobody asked, or it is not known.
         reached: how many of them have had other campaigns this week; empty where that is not known, or nobody asked.
@@ -63,6 +64,7 @@ class DecisionCard(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...] | None = None
     looked_at_ms: int = 0
     reached: str = ""
+    if_approved_at: datetime | None = None
 
     @property
     def is_left_out_known(self) -> bool:
@@ -100,7 +102,7 @@ def texts_in(
         TextShown(
             number=n,
             key=f"{arm}|{locale}",
-            name=_name(arm, locale, names, has_languages),
+            name=text_name(arm, locale, names, has_languages=has_languages) or "the text",
             arm=arm,
             locale=locale,
             is_seen=n == shown or f"{arm}|{locale}" in seen,
@@ -109,10 +111,11 @@ def texts_in(
     )
 
 
-def _name(arm: str, locale: str, names: Mapping[str, str], has_languages: bool) -> str:
+def text_name(arm: str, locale: str, names: Mapping[str, str], *, has_languages: bool) -> str:
+    """What a text is called beside the others of its campaign: its variant, its language; empty where it is alone."""
     said = [] if arm == DEFAULT_ARM else [names.get(arm, arm)]
     said += [locale or MAIN] if has_languages else []
-    return " · ".join(said) or "the text"
+    return " · ".join(said)
 
 
 def decision_card(
@@ -151,6 +154,7 @@ def decision_card(
         changes=changes,
         looked_at_ms=looked_at_ms,
         reached=reached_words(left_out) if left_out is not None else "",
+        if_approved_at=now if start is None and campaign is not None and campaign.local_time is None else None,
     )
 
 

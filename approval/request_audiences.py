@@ -257,10 +257,12 @@ class RequestAudiences:
         """
         if audience.counts is None:
             return None
-        if start is None:
-            start = max(self._now(), campaign.not_before) if campaign and campaign.not_before else self._now()
+        now, planned = self._now(), start or (campaign.not_before if campaign else None)
+        start = max(now, planned) if planned is not None and start is None else start or now
         speed = min(self._settings.fcm_per_second, per_second or self._settings.fcm_per_second)
         found = forecast(audience.counts, start, campaign, speed, self._settings.ramp_s, repeats=repeats)
+        has_hour = campaign is not None and campaign.local_time is not None
+        found = msgspec.structs.replace(found, is_of_now=start <= now and not has_hour)
         times = self.times(audience, campaign, start)
         # By each user's own clock, or beside quiet hours, they are not all reached at the start.
         return found if times is None else msgspec.structs.replace(found, at_night=times.at_night)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from approval.arm_names import shown_names
+from approval.decision_card import text_name
 from approval.files import Files, RowSeen
 from approval.pace import pace_of
 from approval.prepared import AudienceSeen
@@ -29,6 +30,7 @@ class TestSeen(msgspec.Struct, frozen=True):
 
     test: TestPush
     rows: tuple[RowSeen, ...] | None
+    name: str
     reason: str = ""
 
 
@@ -55,7 +57,11 @@ class RequestStatus:
         devices = _expected(request, audience.counts.device_count if audience.counts else 0)
         settled = run.account.settled if run else 0
         names = shown_names(request.form)
-        tests = [self._test_seen(test, names) for test in self._store.tests(request.id)]
+        sent = self._store.tests(request.id)
+        has_languages = any(test.locale for test in sent)
+        tests = [
+            self._test_seen(test, text_name(test.arm, test.locale, names, has_languages=has_languages)) for test in sent
+        ]
         # No run yet, or one that is not over. A run may take minutes to appear: S3's event comes first.
         is_sending = request.written is not None and not (run and run.is_over)
         of_result = self._results.values(request, run)
@@ -80,8 +86,7 @@ class RequestStatus:
     def _is_awaited(self, seen: TestSeen) -> bool:
         return seen.rows is None and not seen.reason and self._now_ms() - seen.test.at_ms < TESTS_AWAITED_MS
 
-    def _test_seen(self, test: TestPush, names: Mapping[str, str]) -> TestSeen:
-        test = msgspec.structs.replace(test, arm=names.get(test.arm, test.arm))
+    def _test_seen(self, test: TestPush, name: str) -> TestSeen:
         rows = self._files.rows(test.run_id)
         run = None if rows is not None else self._runs.run(test.run_id)
         # A test run that is over without rows sent nothing: the tester must learn why.
@@ -89,7 +94,7 @@ class RequestStatus:
         if run is not None and (run.is_over or run.status == "stopped"):
             broken = run.account.invalid_records
             reason = run.reason or ("not sent: this user lacks something that the text needs" if broken else run.status)
-        return TestSeen(test, tuple(rows) if rows is not None else None, reason)
+        return TestSeen(test, tuple(rows) if rows is not None else None, name or "the push", reason)
 
 
 def _is_deciding(decision: DecisionItem | None, remainder: RunSeen | None) -> bool:

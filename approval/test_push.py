@@ -9,6 +9,7 @@ import msgspec
 
 from approval.access import Access
 from approval.arm_names import shown_names
+from approval.decision_card import text_name
 from approval.files import Files
 from approval.form import TEXTS, Faults
 from approval.form_campaign import read_campaign_of
@@ -118,11 +119,10 @@ class TestPushes:
             raise Refused("You have sent many tests. Wait ten minutes.")
         # Numbers are taken before any file is written: two tests at once must not write the same keys.
         first = self._store.next_test_number(id_, len(pairs))
-        names = shown_names(request.form)
+        names, has_languages = shown_names(request.form), any(locale for _, locale in pairs)
         for number, (arm, locale) in enumerate(pairs, first):
             # Several arrive at once, and phones show them in any order: each says which one it is.
-            said = ", ".join(part for part in (names.get(arm, arm if len(pairs) > 1 else ""), locale) if part)
-            label = said if len(pairs) > 1 else ""
+            label = text_name(arm, locale, names, has_languages=has_languages) if len(pairs) > 1 else ""
             self._write_test(request, campaign, person, number, arm, locale, devices, chosen, label)
         note = f"{counted(len(pairs), 'push', 'pushes')} to {counted(len(devices), 'device')}"
         self._store.note(id_, AuditEntry(Step.TESTED, person.email, now_ms, note))

@@ -96,12 +96,15 @@ def test_a_draft_is_tested_on_ones_own_phone(world: World) -> None:
         said.add(message["translations"]["de"]["title"] if user.get("locale") else message["title"])
         assert written["campaign"]["test"] is True
     assert said == {
-        "[Short Text] Hi {{ first_name | default: 'there' }}",
-        "[b] Hi {{ first_name | default: 'there' }}",
-        "[Short Text, de] Hallo",
-        "[b, de] Hallo",
+        "[Short Text · main language] Hi {{ first_name | default: 'there' }}",
+        "[b · main language] Hi {{ first_name | default: 'there' }}",
+        "[Short Text · de] Hallo",
+        "[b · de] Hallo",
     }
-    assert "Test pushes of this draft" in parts(ann, MANY, id_)["tests"]
+    listed = parts(ann, MANY, id_)["tests"]
+    assert "Test pushes of this draft" in listed
+    for name in ("Short Text · main language", "Short Text · de", "b · main language", "b · de"):
+        assert f"<li>{name}, " in listed
     assert "Test pushes" not in parts(max_, MANY, id_)["tests"]  # another's draft is not theirs to see
 
 

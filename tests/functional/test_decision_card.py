@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from approval.left_out import LeftOutKept
+from approval.pages import utc
 from approval.prepared import LeftOutNow
 from notifier.model.caps import CapDefaults
 from tests.approval_site import (
@@ -70,6 +71,24 @@ def test_the_card_has_the_facts(world: World) -> None:
         "1 of 6 texts seen · Long · main language",
     ):  # fmt: skip
         assert fact in said, fact
+
+
+def test_clocks_of_a_start_on_approval_are_of_now(world: World) -> None:
+    """What the clocks show, and who is woken, then depends on when it is approved: page and mail say so."""
+    bob = world.browser(BOB)
+    id_ = new_request(world.browser(ANN), world, timezones={"Asia/Tokyo": 100})
+    page = words(bob.get(f"/requests/{id_}").body)
+    assert "When approved If approved now: 23:00 Tokyo · 100, at night" in page
+    assert "At night, if approved now 20 % of the users, 100," in page
+    assert "For 100 users of the audience it would be night, if approved now." in page
+    assert "At night (22:00–08:00, their time), if sent now 100" in page
+    now = utc(int(world.clock().timestamp() * 1000))
+    mail = next(mail for mail in reversed(world.mailbox.mails) if mail["to"] == BOB)
+    for part in (words(mail["html"]), words(mail["text"])):
+        assert re.search(f"[iI]f approved {now}: 23:00 (?:in )?Tokyo", part), part
+        assert f"100 users would get it between 22:00 and 08:00, if approved {now}" in part
+    dated = new_request(world.browser(ANN), world, form=SIX, timezones=ZONES)
+    assert "if approved now" not in words(bob.get(f"/requests/{dated}").body).lower()
 
 
 def test_who_would_be_left_out_is_on_the_card_once_it_was_asked(world: World) -> None:
@@ -220,7 +239,7 @@ def test_a_file_that_was_written_again(world: World) -> None:
 
 
 def test_what_else_they_got_this_week(world: World) -> None:
-    """Of the same files, beside what is to be weighed; what is older is in a list of its own."""
+    """How many of the same files, beside what is to be weighed; which they are is said once, in the list of all."""
     ann, bob = world.browser(ANN), world.browser(BOB)
     before = new_request(ann, world, form={**FORM, "name": "on-monday"})
     assert bob.post(f"/requests/{before}/approve", decision(bob, before)).status == 303
@@ -230,7 +249,9 @@ def test_what_else_they_got_this_week(world: World) -> None:
     def this_week() -> str:
         return world.browser(BOB).get(f"/requests/{id_}").body.partition("This week")[2].partition("</dl>")[0]
 
-    assert "on-monday" in this_week()
+    assert '<a href="#others">1 other push to the same files</a>' in this_week()
+    page = world.browser(BOB).get(f"/requests/{id_}").body
+    assert page.count("on-monday") == page.partition('id="others"')[2].count("on-monday") == 1
     assert "Not known by user: nobody has set the time zone" in this_week()
     world.clock.forward(days=3)
     assert "nothing else was sent to these files in 7 days" in this_week()
