@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
+from approval.reasons import without_commands
 from approval.request import Refused
 
 _AGAIN = "Try again in a minute; if that does not help, ask an engineer."
@@ -62,4 +63,5 @@ class StackFunction:
 def heed(answer: Mapping[str, Any]) -> None:
     """Raise Refused, with the function's sentence, where it refused."""
     if "refused" in answer:
-        raise Refused(f"{answer['refused'][:1].upper()}{answer['refused'][1:]}.")
+        words = without_commands(str(answer["refused"]))
+        raise Refused(f"{words[:1].upper()}{words[1:].removesuffix('.')}.")

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from approval.audience_form import canonical
 from approval.files import Files
+from approval.reasons import without_commands
 from approval.table import Table
 from notifier.dynamodb import IS_NEW, condition_of, is_refused, item_of
 from notifier.model.audience_counts import Counts
@@ -99,7 +100,7 @@ class AudienceSeen(msgspec.Struct, frozen=True):
         """Why it could not be counted; empty if it could, or was not tried."""
         if self.prepared is not None or self.order is None or self.order.state is not PreparationState.FAILED:
             return ""
-        return self.order.reason or "its preparation ended without a reason"
+        return without_commands(self.order.reason) or "its preparation ended without a reason"
 
 
 class NoCost(Exception):
@@ -205,7 +206,9 @@ class Audiences(Table):
             raise NoCost("What it would read could not be asked for. Try again in a moment.") from None
         found = msgspec.json.decode(answer["Payload"].read(), type=_CostAnswer)
         if answer.get("FunctionError") or found.costs is None:
-            raise NoCost(found.fault or "What it would read could not be asked for. Try again in a moment.")
+            raise NoCost(
+                without_commands(found.fault) or "What it would read could not be asked for. Try again in a moment."
+            )
         return found.costs
 
     def left_out_now(
@@ -230,7 +233,7 @@ class Audiences(Table):
             raise NotKnown(_NO_ANSWER) from None
         found = msgspec.json.decode(answer["Payload"].read())
         if answer.get("FunctionError") or "users" not in found:
-            raise NotKnown(found.get("fault") or _NO_ANSWER)
+            raise NotKnown(without_commands(found.get("fault", "")) or _NO_ANSWER)
         return msgspec.convert(found, LeftOutNow)
 
     def changed_since(self, prepared: PreparedAudience) -> tuple[str, ...]:

@@ -111,6 +111,16 @@ def left_out_in_words(reason: str) -> str:
     return _LEFT_OUT.get(reason, reason.replace("_", " "))
 
 
+_COMMAND = r"(?:audience|cancel|deploy|erase|find|hold|pause|release|report|resume|retry|schedules|status|validate)\b"
+_IN_BRACKETS = re.compile(rf" \((?:[^()]|\([^()]*\))*(?:\bnotifier {_COMMAND}|--[a-z])(?:[^()]|\([^()]*\))*\)")
+_AT_THE_END = re.compile(rf"[:;] notifier {_COMMAND}[^.;]*(?=[.;]|\Z)")
+
+
+def without_commands(words: str) -> str:
+    """A sentence of another function for people on pages: without the commands that it names for the command line."""
+    return _AT_THE_END.sub("", _IN_BRACKETS.sub("", words))
+
+
 _OF_STATISTICS = re.compile(r" \(at any look, smallest lift [^)]*\)")
 
 

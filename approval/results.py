@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from approval.files import Files
+from approval.reasons import without_commands
 from approval.runs import RunSeen
 from approval.table import Table
 from notifier.decision_items import DecisionItem, decision_of
@@ -84,7 +85,7 @@ class Results(Table):
         if not order.state.is_over:
             return Counted(asked_at_ms, step=order.progress)
         if order.state is not PreparationState.PREPARED:
-            return Counted(asked_at_ms, fault=order.reason or "it ended without a reason")
+            return Counted(asked_at_ms, fault=without_commands(order.reason) or "it ended without a reason")
         body = self._files.manifest(order.manifest)
         if body is None:
             return Counted(asked_at_ms, fault="this count is not kept any more: count again")

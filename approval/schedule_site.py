@@ -13,7 +13,7 @@ from approval.prepared import LeftOutNow, NotKnown
 from approval.request import Forbidden, Refused, State
 from approval.runs import Runs
 from approval.schedule_previews import LastPreview, SchedulePreviews
-from approval.schedule_view import ScheduleView, campaign_of
+from approval.schedule_view import ScheduleView, campaign_of, different_lines
 from approval.schedules import BrokenText, CalendarTime, NotThere, Schedules, SeenSchedule
 from approval.store import Store
 from approval.views import Views
@@ -22,6 +22,8 @@ from notifier.model.mailbox import is_same_person
 
 CALENDAR_DAYS = 30
 MAX_REASON_CHARS = 500
+_OF_NAME = "name: "
+"""How a fault of the name begins: all others are of the text."""
 _ACTIONS = ("pause", "resume", "keep", "approve", "decide", "now", "ready")
 NEW_TEXT = """{
   "schedule": {
@@ -60,6 +62,40 @@ class OnDay(msgspec.Struct, frozen=True):
     def is_empty(self) -> bool:
         """Whether nothing is planned."""
         return not self.times and not self.others
+
+
+class Typed(msgspec.Struct, frozen=True):
+    """What was typed into the form of a schedule, or is in it to begin with; and what is wrong with it.
+
+    Args:
+        before: the SHA-256 of the file that its author had before them; "" for none.
+        keep: whether what is in force goes on until the change is approved.
+        at_name: faults of the name; `at_text` of all the rest.
+        over: where another person's edit is there by now, the lines that this one would change in it.
+    """
+
+    name: str
+    text: str
+    before: str = ""
+    is_new: bool = True
+    keep: bool = False
+    at_name: tuple[str, ...] = ()
+    at_text: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
+
+    def faulty(self, faults: tuple[str, ...]) -> "Typed":
+        """With faults, each at its field."""
+        own = tuple(one for one in faults if one.startswith(_OF_NAME))
+        rest = tuple(one for one in faults if not one.startswith(_OF_NAME))
+        return msgspec.structs.replace(self, at_name=tuple(one.removeprefix(_OF_NAME) for one in own), at_text=rest)
+
+    def values(self) -> dict[str, Any]:
+        """The values of `_definition.html`."""
+        return {
+            "name": self.name, "text": self.text, "before": self.before, "is_new": self.is_new,
+            "keep": "", "keep_ticked": self.keep, "typed_over": self.over,
+            "faults": {"name": self.at_name, "text": self.at_text},
+        }  # fmt: skip
 
 
 class ScheduleSite:
@@ -110,18 +146,18 @@ class ScheduleSite:
     # -- the list and the calendar ------------------------------------------------------------------------------------
 
     def _list(self, call: Call) -> Html:
+        return page(self._listed(call, Typed("", NEW_TEXT)))
+
+    def _listed(self, call: Call, typed: Typed) -> str:
+        """The list, with the form for a new one."""
         found = self._schedules.overview()
-        return page(
-            self._views.page(
-                "schedules.html",
-                call,
-                schedules=found.schedules,
-                days=self._calendar(found.calendar),
-                today=self._now().date().isoformat(),
-                new_text=NEW_TEXT,
-                name="",
-                faults=(),
-            )
+        return self._views.page(
+            "schedules.html",
+            call,
+            schedules=found.schedules,
+            days=self._calendar(found.calendar),
+            today=self._now().date().isoformat(),
+            **typed.values(),
         )
 
     def _calendar(self, times: Sequence[CalendarTime]) -> tuple[OnDay, ...]:
@@ -160,18 +196,21 @@ class ScheduleSite:
 
     # -- one schedule -------------------------------------------------------------------------------------------------
 
-    def _show(self, call: Call, name: str, seen: SeenSchedule | None = None, **values: Any) -> str:
+    def _show(
+        self, call: Call, name: str, seen: SeenSchedule | None = None, typed: Typed | None = None, **values: Any
+    ) -> str:
         """The page of a schedule; with `following` also how far the preview is that was just asked for.
 
         Args:
             seen: what it says, where that was asked for already.
+            typed: what is in its form, where it is not what it says.
         """
         seen = seen or self._schedules.schedule(name)
-        defaults: dict[str, Any] = {"notice": "", "text": seen.text, "faults": (), "following": None, "unknown": ""}
-        # After faults the file may be another one by now: what was typed was written over the one that was shown.
-        shown = defaults | {"before": seen.sha256} | values
+        defaults: dict[str, Any] = {"notice": "", "following": None, "unknown": ""}
+        typed = typed or Typed(name, seen.text, before=seen.sha256, is_new=False)
+        shown = defaults | typed.values() | values
         of_schedule = self._view.values(call, name, seen, shown["following"])
-        return self._views.page("schedule.html", call, name=name, **of_schedule, **shown)
+        return self._views.page("schedule.html", call, **of_schedule, **shown)
 
     def _preview(self, call: Call, name: str) -> Html:
         """Have the audience of the next time made as of now; once that is done, keep whom it would reach."""
@@ -226,28 +265,37 @@ class ScheduleSite:
 
     def _save(self, call: Call) -> Html:
         """Write a schedule's file, a new one or in place of the one that its author had before them."""
-        person, name, text = person_of(call), call.one("name").strip(), call.one("text").replace("\r\n", "\n")
-        # Of a new one there is none: where a file of this name is there it is not overwritten.
-        before, is_new = call.one("before"), not call.one("before")
+        person, typed = person_of(call), _typed(call)
         try:
             # Without a tick nothing is said of it: a stack without approvals refuses either answer.
-            keep = True if call.one("keep") == "yes" else None
-            self._schedules.act(person, "save", name, text=text, before=before, keep=keep)
+            keep = True if typed.keep else None
+            self._schedules.act(person, "save", typed.name, text=typed.text, before=typed.before, keep=keep)
+        except Forbidden:
+            raise
         except BrokenText as broken:
-            return page(self._again(call, name, text, broken.faults, is_new=is_new), HTTPStatus.UNPROCESSABLE_ENTITY)
-        self._log("schedule_saved", by=person.email, schedule=name)
-        return see_other(call, f"/schedules/{name}?done=schedule_saved")
+            return page(self._again(call, typed.faulty(broken.faults)), HTTPStatus.UNPROCESSABLE_ENTITY)
+        except Refused as refused:
+            return page(self._again(call, typed.faulty((str(refused),))), HTTPStatus.CONFLICT)
+        self._log("schedule_saved", by=person.email, schedule=typed.name)
+        return see_other(call, f"/schedules/{typed.name}?done=schedule_saved")
 
-    def _again(self, call: Call, name: str, text: str, faults: tuple[str, ...], *, is_new: bool) -> str:
-        """The form with what was typed, and what is wrong with it."""
-        if not is_new:
-            return self._show(call, name, text=text, faults=faults, before=call.one("before"))
-        found = self._schedules.overview()
-        days = self._calendar(found.calendar)
-        return self._views.page(
-            "schedules.html", call, schedules=found.schedules, days=days, today=self._now().date().isoformat(),
-            new_text=text, name=name, faults=faults,
-        )  # fmt: skip
+    def _again(self, call: Call, typed: Typed) -> str:
+        """The form with everything that was typed, and what is wrong with it."""
+        try:
+            if typed.is_new:
+                return self._listed(call, typed)
+            seen = self._schedules.schedule(typed.name)
+            if seen.sha256 != typed.before:
+                # Their text is shown: saved again, this one is written over it knowingly.
+                typed = msgspec.structs.replace(typed, before=seen.sha256, over=different_lines(seen.text, typed.text))
+            return self._show(call, typed.name, seen, typed)
+        except NotThere:
+            # It was deleted meanwhile, or never was: what was typed is a new one.
+            typed = msgspec.structs.replace(typed, before="", is_new=True)
+        except NoAnswer:
+            pass
+        # Whatever cannot be shown around it: nobody types it again.
+        return self._views.page("unsaved.html", call, **typed.values() | {"keep": "yes" if typed.keep else ""})
 
     def _act(self, call: Call, name: str, action: str) -> Html:
         person = person_of(call)
@@ -313,3 +361,10 @@ class ScheduleSite:
 
 def _is_approver(call: Call) -> bool:
     return call.visitor is not None and call.visitor.person.is_approver
+
+
+def _typed(call: Call) -> Typed:
+    """What was sent by the form."""
+    text, before = call.one("text").replace("\r\n", "\n"), call.one("before")
+    # Of a new one there is none: where a file of this name is there it is not overwritten.
+    return Typed(call.one("name").strip(), text, before, is_new=not before, keep=call.one("keep") == "yes")

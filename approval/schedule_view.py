@@ -1,6 +1,6 @@
 """A schedule's page: what it sends, to whom and when as far as that is known, and what became of its times."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from difflib import unified_diff
 from typing import Any
@@ -88,7 +88,7 @@ class ScheduleView:
             "keeps_ttl": campaign is not None and isinstance(campaign.quiet, Quiet) and campaign.quiet.ttl == "keep",
             "rhythm": tuple(rhythm_words(seen.rhythm)) if seen.rhythm else (),
             "next_times": seen.shown_times_ms,
-            "diff": tuple(_diff(seen)),
+            "diff": different_lines(seen.old_text, seen.text),
             "results": self._results(seen.history),
             **self._run_shown(call, seen.history),
             **self._looked(call, campaign, samples),
@@ -200,9 +200,9 @@ def _with_users(card: DecisionCard, last: LastPreview | None) -> DecisionCard:
     return msgspec.structs.replace(card, users=last.users)
 
 
-def _diff(seen: SeenSchedule) -> Iterator[str]:
-    """The lines of its file that are different from what is in force, with those around them."""
-    if not seen.old_text or seen.old_text == seen.text:
-        return
+def different_lines(old: str, new: str) -> tuple[str, ...]:
+    """The lines of a text that are different from those of the one before it, with those around them."""
+    if not old or old == new:
+        return ()
     # The first two lines name files.
-    yield from list(unified_diff(seen.old_text.splitlines(), seen.text.splitlines(), lineterm="", n=2))[2:]
+    return tuple(list(unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=2))[2:])

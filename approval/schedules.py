@@ -7,6 +7,7 @@ import msgspec
 
 from approval.functions import NoAnswer, StackFunction, heed
 from approval.people import Person
+from approval.reasons import without_commands
 from approval.request import Forbidden, Refused
 from approval.taken_audiences import SCHEDULE_NAME, TakenAudience
 
@@ -250,7 +251,7 @@ class Schedules:
             raise NotThere("this stack has no schedules")
         answer = (asking or self._function).ask(event, changes=changes)
         if answer.get("faults") and "refused" in answer:
-            raise BrokenText(tuple(answer["faults"]))
+            raise BrokenText(tuple(without_commands(fault) for fault in answer["faults"]))
         heed(answer)
         return answer
 

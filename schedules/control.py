@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from notifier.model.campaign_reading import read_campaign
 from notifier.model.caps import NO_DEFAULTS, CapDefaults, loosened, louder
 from notifier.model.mailbox import is_same_person
-from schedules.definition import MAX_BYTES, BrokenSchedule, Limits
+from notifier.model.validation import Fault
+from schedules.definition import MAX_BYTES, BrokenSchedule, Limits, key_of
 from schedules.documents import CopyChanged, Document, Documents, unapproved_reason
 from schedules.firing import ms_of, next_of
 from schedules.occurrence_steps import Surroundings
@@ -151,7 +152,7 @@ class Control:
         if keep is not None and not needs_approval:
             raise Refused(
                 "this stack needs no approval: an edit is in force within a minute. Where it is to wait, pause the "
-                f"schedule first (notifier schedules pause {name}), and leave out --keep and --pause"
+                f"schedule first (notifier schedules pause {name}, then without --keep and --pause)"
             )
         if needs_approval:
             _require_address(by, "another person approves it")
@@ -162,6 +163,9 @@ class Control:
         if not needs_approval and (lifted := self._lifted(document)):
             # An author who is known by no address could be the one who approves it, and nobody would see it.
             _require_address(by, f"another person approves it, in this stack, too ({lifted})")
+        if before is not None and not event.get("before"):
+            taken = Fault("name", "is another schedule's already", "choose another, or edit that one")
+            raise BrokenSchedule(key_of(name), (taken,))
         if (sha256(before).hexdigest() if before is not None else "") != event.get("before", ""):
             raise Refused(f"schedules/{name}.json is another one by now: look at it again")
         # Before the file: once it can be approved, it must be known who must not do it.

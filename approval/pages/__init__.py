@@ -13,7 +13,14 @@ from msgspec import UNSET
 
 from approval.audience import in_words as duration_in_words
 from approval.hidden_characters import marked, marked_text
-from approval.reasons import decision_in_words, lane_reason, left_out_in_words, reason_in_words, run_reason
+from approval.reasons import (
+    decision_in_words,
+    lane_reason,
+    left_out_in_words,
+    reason_in_words,
+    run_reason,
+    without_commands,
+)
 from approval.request import Step
 from approval.request import in_words as state_in_words
 from approval.rule_words import caps_words, quiet_words
@@ -80,6 +87,7 @@ class Pages:
             "reason": reason_in_words,
             "left_out": left_out_in_words,
             "decision": decision_in_words,
+            "plain": without_commands,
             "run_reason": run_reason,
             "lane_reason": lane_reason,
             "marked_text": marked_text,

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from html import unescape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -331,10 +332,80 @@ def test_another_edit_meanwhile_is_not_overwritten(site: Site) -> None:
     site.save(text())
     before = site.ann.get(f"/schedules/{NAME}").field("before")
     site.save(text("Another"))
-    answer = site.ann.post("/schedules", {"name": NAME, "text": text("Mine"), "before": before})
+    answer = site.ann.post("/schedules", {"name": NAME, "text": text("Mine"), "before": before, "keep": "yes"})
     assert answer.status == 409
     assert b"Another" in (site.schedules.texts.get(key_of(NAME)) or b"")
-    assert site.ann.post("/schedules", {"name": NAME, "text": text("Mine"), "before": ""}).status == 409
+    # What was typed is there, with what it would change in the other's, and is saved over it knowingly.
+    assert typed_in(answer) == text("Mine")
+    assert "Another person has changed it since your page was made." in words(answer.body)
+    assert re.search(r"<del>-.*Another.*</del>", answer.body)
+    assert re.search(r"<ins>\+.*Mine.*</ins>", answer.body)
+    assert (
+        site.ann.post("/schedules", {"name": NAME, "text": text("Mine"), "before": answer.field("before")}).status
+        == 303
+    )
+    assert b"Mine" in (site.schedules.texts.get(key_of(NAME)) or b"")
+
+
+def typed_in(answer: Any) -> str:
+    """What the form's text field holds."""
+    found = re.search(r'<textarea id="text"[^>]*>\n(.*?)</textarea>', answer.body, re.DOTALL)
+    assert found is not None
+    return unescape(found[1])
+
+
+def test_a_new_one_by_the_name_of_another(site: Site) -> None:
+    """It is refused at its name, and everything that was typed stays."""
+    site.save(text())
+    answer = site.ann.post("/schedules", {"name": NAME, "text": text("Mine"), "before": ""})
+    assert answer.status == 422
+    fault = answer.body.partition('data-fault="name">')[2].partition("<")[0]
+    assert fault == "is another schedule&#39;s already (choose another, or edit that one)"
+    assert (typed_in(answer), f'id="name" name="name" value="{NAME}"' in answer.body) == (text("Mine"), True)
+    assert '<details class="card" open>' in answer.body
+    answer = site.ann.post("/schedules", {"name": "No Name", "text": text("Mine"), "before": ""})
+    assert "is not the name of a schedule" in answer.body.partition('data-fault="name">')[2].partition("<")[0]
+    assert (typed_in(answer), 'value="No Name"' in answer.body) == (text("Mine"), True)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("why", ["silent", "refused", "gone"])
+def test_whatever_a_save_is_refused_for_nobody_types_it_again(site: Site, why: str, *, is_new: bool) -> None:
+    """What was typed stays in the form with the reason at its field, also where nothing else can be shown."""
+    before = ""
+    if not is_new:
+        site.save(text())
+        site.approve(site.bob)
+        before = site.ann.get(f"/schedules/{NAME}").field("before")
+    mine = text("Mine")
+    if why == "silent":
+        site.world.functions.add("schedules", Silent())
+    if why == "refused":
+        site.schedules.control.carry_out = refuse_all  # type: ignore[method-assign, assignment]
+    if why == "gone" and not is_new:
+        del site.schedules.texts._objects[key_of(NAME)]
+    if why == "gone" and is_new:
+        before = "0" * 64
+    fields = {"name": NAME, "text": mine, "before": before, "keep": "yes"}
+    answer = site.ann.post("/schedules", fields)
+    assert answer.status == 409
+    assert typed_in(answer) == mine
+    assert f'name="name" value="{NAME}"' in answer.body
+    fault = words(answer.body.partition('data-fault="text"')[2].partition("</ul>")[0])
+    says = {
+        "silent": "The schedules do not answer. It may be done all",
+        "refused": "It cannot be done (by anybody) now.", "gone": "look at it again.",
+    }  # fmt: skip
+    assert says[why] in fault
+    assert "--" not in fault
+    assert "notifier" not in fault
+    if not is_new and why != "gone":
+        assert '<input type="checkbox" id="keep" name="keep" value="yes" checked>' in answer.body
+
+
+def refuse_all(_event: Mapping[str, Any]) -> dict[str, Any]:
+    """As the schedules' function does for the command line."""
+    raise Refused("it cannot be done (by anybody) now (notifier schedules pause nudge, then without --keep)")
 
 
 def test_a_time_outside_of_its_limits_is_decided_on_its_page(site: Site) -> None:

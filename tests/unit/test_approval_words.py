@@ -9,7 +9,7 @@ from approval.form_campaign import read_campaign_of
 from approval.hidden_characters import marked, marked_text
 from approval.left_out import WORDS
 from approval.pages import iso_tag
-from approval.reasons import _LEFT_OUT, RunReason, reason_in_words, run_reason
+from approval.reasons import _LEFT_OUT, RunReason, reason_in_words, run_reason, without_commands
 from notifier.gateway.apns import verdict as apns
 from notifier.gateway.carrier import TOO_LARGE
 from notifier.gateway.fcm import verdict as fcm
@@ -207,3 +207,26 @@ def test_a_time_that_another_function_has_written() -> None:
     """As the pages write times; what is none stays what it is, and is text."""
     assert str(iso_tag("2026-11-21T14:05:00+00:00")).endswith(">21 Nov 2026, 14:05 UTC</time>")
     assert str(iso_tag("soon <b>")) == "soon &lt;b&gt;"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("a (notifier release)", "a"),
+        ("pause it first (notifier schedules pause n, then without --keep)", "pause it first"),
+        ("ann is no mail address, which says who (give `by`, or --by)", "ann is no mail address, which says who"),
+        ("give it more by MemorySize (here: --memory-mb), or split", "give it more by MemorySize, or split"),
+        (
+            "nobody said that x is complete: notifier schedules ready NAME --day 2026-12-01",
+            "nobody said that x is complete",
+        ),
+        ("gone. An engineer can (notifier find USER --export FILE (all)). Ask.", "gone. An engineer can. Ask."),
+        ("one (of two) is left: ask an engineer", "one (of two) is left: ask an engineer"),
+        ("the notifier refuses it (see below)", "the notifier refuses it (see below)"),
+        ("SELECT 1 -- a comment (no flag)", "SELECT 1 -- a comment (no flag)"),
+        ("", ""),
+    ],
+)
+def test_no_command_on_a_page(said: str, shown: str) -> None:
+    """Other functions name commands of the command line: who reads a page has buttons for them."""
+    assert without_commands(said) == shown
