@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from approval.moments import day_words
 from notifier.model.campaign import Campaign
 from notifier.model.caps import CapDefaults, caps_of, quiet_in_force
 from notifier.model.plurals import counted
@@ -30,12 +31,18 @@ def quiet_words(campaign: Campaign, defaults: CapDefaults) -> str:
     return f"{quiet.begins} to {quiet.ends} by each user's own clock; a push in them {becomes}"
 
 
-def rhythm_words(rhythm: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """When a schedule occurs, and within which limits nobody is asked; by what they are called."""
+def rhythm_words(rhythm: Mapping[str, Any], occurs: str = "") -> Iterator[tuple[str, str]]:
+    """When a schedule occurs, and within which limits nobody is asked; by what they are called.
+
+    Args:
+        occurs: its rule in words; without them it is shown as it is written.
+    """
     when = rhythm.get("when", {})
     if when:
-        yield "Occurs", f"{when.get('cron') or when.get('at', '')}, in {when['timezone']}"
-    days = [f"{word} {rhythm[name]}" for name, word in (("starts", "from"), ("ends", "to")) if rhythm.get(name)]
+        yield "Occurs", occurs or f"{when.get('cron') or when.get('at', '')}, in {when['timezone']}"
+    days = [
+        f"{word} {day_words(rhythm[name])}" for name, word in (("starts", "from"), ("ends", "to")) if rhythm.get(name)
+    ]
     if days:
         yield "Days", " ".join(days)
     yield "Without a review", "; ".join(_bounds(rhythm.get("limits", {}))) or "always"

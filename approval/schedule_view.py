@@ -86,7 +86,7 @@ class ScheduleView:
             "lifts_quiet": False,  # `_times.html` would say it too, in words for a requester
             "has_no_quiet": campaign is not None and campaign.quiet is None,
             "keeps_ttl": campaign is not None and isinstance(campaign.quiet, Quiet) and campaign.quiet.ttl == "keep",
-            "rhythm": tuple(rhythm_words(seen.rhythm)) if seen.rhythm else (),
+            "rhythm": tuple(rhythm_words(seen.rhythm, seen.occurs)) if seen.rhythm else (),
             "next_times": seen.shown_times_ms,
             "diff": different_lines(seen.old_text, seen.text),
             "results": self._results(seen.history),

@@ -75,6 +75,7 @@ class SeenSchedule(msgspec.Struct, frozen=True):
         times_ms: the next times by what is in force; `planned_ms` by what its file says.
         unseen: of who has approved it without looking at all its texts, the names of those.
         rhythm: `schedule` of its file; empty while that has faults.
+        occurs: its rule in words; "" where a release before answers, which has none.
         needs_approval: whether an edit waits for an approval, as this stack's settings say.
     """
 
@@ -98,6 +99,7 @@ class SeenSchedule(msgspec.Struct, frozen=True):
     times_ms: tuple[int, ...] = ()
     planned_ms: tuple[int, ...] = ()
     rhythm: Mapping[str, Any] = {}
+    occurs: str = ""
     needs_approval: bool = True
 
     @property
@@ -110,6 +112,12 @@ class SeenSchedule(msgspec.Struct, frozen=True):
             return self.planned_ms
         # Of a file with faults only what is in force has times.
         return self.times_ms or self.planned_ms
+
+    @property
+    def rule(self) -> str:
+        """Its rule as it is written."""
+        when = self.rhythm.get("when", {})
+        return str(when.get("cron") or when.get("at") or "")
 
     @property
     def approvers(self) -> str:

@@ -13,6 +13,7 @@ From the inside out:
 - `occurrence_steps`: one occurrence, a step at a time. `stack` is what it needs of the rest of the stack.
 - `winner`: which arm of a test has won. Pure. `decision_store`: the decisions in the table; `decisions`: one of them, a
   step at a time; `tested`: the tests in the rest of the stack.
+- `occurs_words`: a rule in words.
 - `firing`: the tick. `control`: what people do. `overview`: what the approval pages show.
 - `app`: the Lambda entry.
 """

@@ -19,6 +19,7 @@ from schedules.control import Refused, approvals_needed, day_in
 from schedules.definition import BrokenSchedule, DatedDrops, Schedule, key_of
 from schedules.documents import CopyChanged, Document, Documents, copy_prefix
 from schedules.occurrence_steps import Surroundings
+from schedules.occurs_words import occurs_words
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 from schedules.timetable import Occurrence
 
@@ -170,6 +171,7 @@ class Overview:
         return {
             "hash": document.hash,
             "rhythm": msgspec.to_builtins(document.schedule.rhythm),
+            "occurs": occurs_words(document.schedule.timetable, document.schedule.rhythm.when.timezone),
             "planned_ms": [int(one.utc.timestamp() * 1000) for one in planned],
             "queries": queries,
             "changed": sorted(key for key in document.texts if before.get(key) != document.texts[key]),

@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 from approval.audience import in_words as duration_in_words
 from approval.hidden_characters import marked, marked_text
+from approval.moments import day_words, occurrence_words, starting_words
 from approval.reasons import (
     decision_in_words,
     lane_reason,
@@ -76,6 +77,10 @@ class Pages:
         self._environment.filters |= {
             "time": time_tag,
             "iso_time": iso_tag,
+            "occurrence": occurrence_words,
+            "day": day_words,
+            "starting": starting_words,
+            "became": became,
             "utc": utc,
             "number": number,
             "duration": duration_in_words,
@@ -209,6 +214,27 @@ _STEPS = {
 def step_in_words(step: str) -> str:
     """A step of the audit trail as the page writes it."""
     return _STEPS[Step(step)] if step in _STEPS else words(step)
+
+
+_BECAME = {
+    "due": "begins",
+    "waiting": "waits",
+    "preparing": "audience is being made",
+    "needs_review": "waits for a decision",
+    "run": "sent",
+    "empty": "nobody to send to",
+    "missed": "missed",
+    "skipped": "left out",
+    "failed": "failed",
+    "expired": "nobody decided in time",
+    "rejected": "decided against",
+    "on_hold": "not sent: on hold",
+}
+
+
+def became(state: str) -> str:
+    """What has become of a schedule's time, as the pages write it."""
+    return _BECAME.get(state, words(state))
 
 
 def run_status(status: str) -> str:

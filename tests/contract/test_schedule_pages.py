@@ -457,7 +457,7 @@ def test_whom_the_next_time_would_reach(site: Site) -> None:
     left_out = {"capped": 2, "too_late": 7}
     site.world.audiences.answer = {"users": 100, "left_out": left_out, "as_of": "2026-12-01T08:00:00+00:00"}
     page = site.ann.post(f"/schedules/{NAME}/preview").body
-    assert re.search("<strong>100 users</strong> as of <time [^>]*>[^<]*</time>, for 2026-12-01T0900", page)
+    assert re.search("<strong>100 users</strong> as of <time [^>]*>[^<]*</time>, for Tue 1 Dec 2026, 09:00", page)
     # With the campaign as its batch file would have it: of that its date says who would be late.
     asked = site.world.audiences.events[-1]
     assert (asked["left_out"], asked["campaign"]["id"]) == ("m", f"{NAME}-2026-12-01T0900")
@@ -508,7 +508,7 @@ def test_a_preview_is_of_the_texts_that_it_was_made_by(site: Site) -> None:
 
     site.schedules.overview.answer = edited_meanwhile  # type: ignore[method-assign]
     site.ann.post(f"/schedules/{NAME}/preview")
-    assert "for 2026-12-01T0900, of another version" in words(site.ann.get(f"/schedules/{NAME}").body)
+    assert "for Tue 1 Dec 2026, 09:00, of another version" in words(site.ann.get(f"/schedules/{NAME}").body)
 
 
 def test_the_last_preview_stays_on_the_page(site: Site) -> None:
@@ -526,7 +526,8 @@ def test_the_last_preview_stays_on_the_page(site: Site) -> None:
         "500 users", "10 % control : 50 get nothing", "Left out: 2 have had enough campaigns, as of 21 Nov 2026, 13:00",
         "1 Dec 2026, 09:00 UTC", "09:00 London · 300", "18:00 Tokyo · 100", "at most 1,000 users without a review",
         "About 30 of 500 users have had a campaign in the last 7 days: 30 one.", "1 of 2 texts seen · long",
-        "Occurs 0 9 * * *, in UTC", "Days to 2027-02-01", "21:00 to 08:00 by each user's own clock",
+        "Occurs every day at 09:00, by the clock of UTC The rule as it is written 0 9 * * *",
+        "Days to 1 Feb 2027", "21:00 to 08:00 by each user's own clock",
         "at most 2 of marketing in 7 days", "opened, within 24 hours",
     ):  # fmt: skip
         assert fact in said.replace("&#39;", "'"), fact
