@@ -51,7 +51,7 @@ class PlayedStore(ScheduleStore):
     def adopt(self, before: ScheduleItem, after: ScheduleItem) -> bool:
         """Change what is in force."""
         found = self._schedules.get(before.name)
-        if found is None or (found.hash, found.next, found.state) != (before.hash, before.next, before.state):
+        if found is None or _compared(found) != _compared(before):
             return False
         self._schedules[before.name] = after
         return True
@@ -144,6 +144,11 @@ class PlayedStore(ScheduleStore):
         times = [item.next_at_ms for item in self._schedules.values() if item.fires]
         times += [item.due_at_ms for item in self._open.values()]
         return min(times, default=None)
+
+
+def _compared(item: ScheduleItem) -> tuple[object, ...]:
+    """What has to be as it was read, where a schedule is written."""
+    return item.hash, item.next, item.state, item.keeps_old, item.kept_for
 
 
 class FolderTexts:

@@ -25,7 +25,7 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from boto3.dynamodb.conditions import Attr, Key
+from boto3.dynamodb.conditions import Attr, ConditionBase, Key
 
 from notifier.dynamodb import Item, Items, Update, Value, item_of, number_of, text_of
 from notifier.model.mailbox import mailbox_of
@@ -181,6 +181,7 @@ class ScheduleStore:
             Attr("hash").eq(before.hash),  # no other tick has adopted a definition since
             Attr("next").eq(before.next),  # nor fired
             Attr("state").eq(before.state.value),  # nor has a person paused or resumed it
+            *_kept_as(before),
         )
         return self._items.update(schedule_key(before.name), update) is not None
 
@@ -195,6 +196,7 @@ class ScheduleStore:
             Attr("next").eq(item.next),  # another tick has not moved it on already
             Attr("hash").eq(item.hash),  # nor was another definition adopted, which has a clock of its own
             Attr("state").eq(item.state.value),  # nor was it paused
+            *_kept_as(item),
         )
         return self._items.update(schedule_key(item.name), update) is not None
 
@@ -348,6 +350,16 @@ def _schedule_update(item: ScheduleItem) -> Update:
     values = _attributes_of(item)
     update = Update().set(**{name: value for name, value in values.items() if name not in ("pk", "sk")})
     return update if item.fires else update.remove("due", "due_at")
+
+
+def _kept_as(before: ScheduleItem) -> tuple[ConditionBase, ...]:
+    """Nor has a person said since what fires until an edit is approved: what they were told would not hold."""
+    # Of a release before an item may have neither.
+    keeps_old, kept_for = Attr("keeps_old").eq(int(before.keeps_old)), Attr("kept_for").eq(before.kept_for)
+    return (
+        keeps_old if before.keeps_old else Attr("keeps_old").not_exists() | keeps_old,
+        kept_for if before.kept_for else Attr("kept_for").not_exists() | kept_for,
+    )
 
 
 def _schedule_of(item: Item) -> ScheduleItem:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sandbox.schedule_twins import Clock, FolderTexts, PlayedStore
@@ -568,6 +569,43 @@ def test_the_items_of_a_schedule(endpoint: str) -> None:
         "schedule": "schedule", "occurrence#2026-12-01T0900": "occurrence"
     }  # fmt: skip
     assert not [item for item in items if "expires_at" in item]
+
+
+@pytest.mark.parametrize("write", ["adopt", "move on"])
+@pytest.mark.parametrize("said", [{"keeps_old": True}, {"kept_for": "e2"}])
+def test_what_is_said_of_an_edit_is_not_written_over(
+    make_store: Callable[[Clock], ScheduleStore], said: dict[str, Any], write: str
+) -> None:
+    """By a tick that has read before it was said; nor is what was taken back said again."""
+    store = make_store(Clock(START))
+    before = ScheduleItem(NAME, ScheduleState.ACTIVE, hash="e1", next="2026-12-01T0900", next_at_ms=1)
+    store.enter(before)
+    after = msgspec.structs.replace(before, **said)
+
+    def written(read: ScheduleItem) -> bool:
+        if write == "move on":
+            return store.move_on(read, None)
+        return store.adopt(read, msgspec.structs.replace(read, state=ScheduleState.UNAPPROVED))
+
+    assert store.adopt(before, after)
+    assert not written(before)
+    assert store.read(NAME) == after
+    assert store.adopt(after, before)
+    assert not written(after)
+    assert written(before)
+
+
+def test_an_item_of_the_release_before_is_written(endpoint: str) -> None:
+    """It has neither of what is said of an edit, which is the same as nothing said."""
+    client, table = client_of("dynamodb", endpoint), new_name("schedules")
+    make_table(client, table)
+    store = ScheduleStore(client, table, Clock(START))
+    store.enter(ScheduleItem(NAME, ScheduleState.ACTIVE, hash="e1", next="2026-12-01T0900"))
+    key = {"pk": {"S": f"schedule#{NAME}"}, "sk": {"S": "schedule"}}
+    client.update_item(TableName=table, Key=key, UpdateExpression="REMOVE keeps_old, kept_for")
+    before = store.read(NAME)
+    assert before is not None
+    assert store.adopt(before, msgspec.structs.replace(before, keeps_old=True, kept_for="e2"))
 
 
 def test_who_wrote_a_file(make_store: Callable[[Clock], ScheduleStore]) -> None:

@@ -196,6 +196,22 @@ def test_what_is_said_is_noted_whoever_writes_in_this_moment() -> None:
     assert "could NOT be noted: notifier schedules keep nudge" in _what_follows(answer, keep=True)
 
 
+def test_a_tick_that_has_read_before_does_not_undo_what_is_said() -> None:
+    """It finds the edit without it, and its write comes after: what was told holds, and is what fires."""
+    world = World(needs_approval=True).in_force()
+
+    class Slow(PlayedStore):
+        def adopt(self, before: ScheduleItem, after: ScheduleItem) -> bool:
+            world.store.__class__ = PlayedStore
+            assert world.save(text("New"), keep=True)["keeps_old"]
+            return self.adopt(before, after)
+
+    world.texts.replace(key_of(NAME), text("New").encode(), text().encode())
+    world.store.__class__ = Slow
+    world.tick()
+    assert (world.tick().state, world.tick().fires) == (ScheduleState.UNAPPROVED, True)
+
+
 def test_its_author_is_known_by_an_address_where_another_person_approves() -> None:
     """Entered as `ann`, ann@example.com could approve what she wrote. Nothing is written; without approvals it is."""
     world = World(needs_approval=True)
