@@ -35,6 +35,8 @@ _PARQUET = b"PAR1"
 _READ_BYTES = 1024 * 1024
 _HEAD_BYTES = 256 * 1024
 _SAMPLE_LINES = 1000
+_BLOCK_BYTES = 2 * 1024 * 1024
+_BEGINNING_BYTES = 64 * 1024
 _TABLE = "a table (CSV)"
 SEPARATOR = "\x01"
 """Between the number and the text of a line that was rewritten. No JSON text has it."""
@@ -95,11 +97,26 @@ def opened(source: InputFile, work: Path) -> RawFile:
             return RawFile(path, Format.TABLE)
         # Further on in the file it is not a matter of the format: the reader finds it again, with what comes before.
         return RawFile(path, Format.VALUES)
-    if parser.byte is None or not records:
+    if parser.byte is None or not records or _has_endless_line(path):
         return RawFile(path, Format.VALUES)
     sample = tuple(record for record in records[:_SAMPLE_LINES] if isinstance(record, dict))
     lines = set(head.splitlines()[:_SAMPLE_LINES])
     return RawFile(path, Format.LINES, sample, any(encoded(record) in lines for record in sample))
+
+
+def _has_endless_line(path: Path) -> bool:
+    """Whether there is a line of over 4 MiB (one of over 2 MiB may be found): DuckDB may lose it without a word.
+
+    Such a line covers a whole block. Of most blocks only the beginning is read, where a line ends.
+    """
+    with path.open("rb") as stored:
+        for at in range(0, path.stat().st_size, _BLOCK_BYTES):
+            stored.seek(at)
+            if b"\n" not in stored.read(_BEGINNING_BYTES):
+                rest = stored.read(_BLOCK_BYTES - _BEGINNING_BYTES)
+                if len(rest) == _BLOCK_BYTES - _BEGINNING_BYTES and b"\n" not in rest:
+                    return True
+    return False
 
 
 def rewritten(source: InputFile, path: Path, work: Path) -> RawFile:

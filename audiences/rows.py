@@ -1,5 +1,6 @@
 """The table of clean rows: SQL passes what it can prove clean, and the worker's reader judges every other row."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,10 @@ from audiences.reader import Invalid, Row, judged
 from audiences.relations import relation_of
 from audiences.shape import DEVICE, MAX_LINE_CHARS, RAW_NUMBER, RAW_OBJECT, UPDATED_AT, Shape, name_pattern, shape_of
 from audiences.sources import InputFile
-from notifier.audience.lines import decode_or_broken
+from notifier.audience.json_faults import NOT_UTF8
+from notifier.audience.limits import MAX_VALUE_BYTES
+from notifier.audience.lines import TOO_LONG, decode_or_broken
+from notifier.model.plurals import counted
 from notifier.model.record_reading import MAX_USER_ID_BYTES
 from notifier.model.spelling import BrokenRecord
 
@@ -44,6 +48,8 @@ _LINES_AT_ONCE = 5_000
 _SAMPLE_ROWS = 1_000
 _ROUNDED = r"[+-]?\d([.,]\d+)?[eE]\+\d+"
 """A long number as a spreadsheet writes it: its last digits are lost."""
+_LINE_OF_FAULT = re.compile(r"Line: (\d+)")
+_OTHER_CELLS = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
 
 
 class _NotLines(Exception):
@@ -76,7 +82,7 @@ class RowTable:
             if raw.format is Format.LINES:
                 try:
                     return self._add(number, source, raw)
-                except (_NotLines, duckdb.InvalidInputException):
+                except (_NotLines, duckdb.InvalidInputException, duckdb.NotImplementedException):
                     # Half of the file may be in the table: it is read again from its first byte, by the other way.
                     self._con.execute("DELETE FROM rows WHERE place >> ? = ?", [ROW_BITS, number])
                     raw = msgspec.structs.replace(raw, format=Format.VALUES)
@@ -136,7 +142,9 @@ class RowTable:
 
     def _judged(self, lines: Iterable[tuple[int, str]], *, is_lines: bool) -> Iterator[Row | Invalid]:
         for number, line in lines:
-            record = decode_or_broken(line.encode())
+            data = line.encode()
+            # As to the worker: a record that it would not read in the file, nor in a part made of it.
+            record = decode_or_broken(data) if len(data) <= MAX_VALUE_BYTES else BrokenRecord(TOO_LONG)
             if is_lines and isinstance(record, BrokenRecord):
                 # A record may span several lines: read line by line, the file would have records that do not exist.
                 raise _NotLines
@@ -175,12 +183,19 @@ def _all(found: duckdb.DuckDBPyConnection, first: list[tuple[int, str]]) -> Iter
 
 
 def _table_fault(source: InputFile, message: str) -> AudienceFault:
-    """DuckDB's message about a table, without its advice, which names options that cannot be set here."""
-    first, _, rest = message.removeprefix("Invalid Input Error: ").partition("\n")
-    reason = next((line for line in rest.split("\n") if line and not line.startswith(("Original", "Possible"))), "")
-    return AudienceFault(
-        f"{source.name}: {first.strip()} {reason.strip()}".strip(), "fix this line, or export it again"
-    )
+    """DuckDB's message about a table or about Parquet in plain words: its own may quote a value, such as a token."""
+    line = _LINE_OF_FAULT.search(message)
+    where = f"{source.name}: line {line[1]}" if line else source.name
+    if cells := _OTHER_CELLS.search(message):
+        problem = f"{where} has {counted(int(cells[2]), 'cell')}, and the header {counted(int(cells[1]), 'column')}"
+        return AudienceFault(problem, "put a text that contains the separator into quotes")
+    if "Maximum line size" in message:
+        return AudienceFault(f"{where} is over 4 MiB: is a quote missing?", "fix this line, or export it again")
+    if "unterminated quote" in message:
+        return AudienceFault(f"{where}: a quote is not closed where its cell ends", "fix this line, or export it again")
+    if "nicode" in message or "encoding" in message or "UTF" in message:
+        return AudienceFault(f"{where}: {NOT_UTF8}")
+    return AudienceFault(f"{where}: it cannot be read", "fix it, or export it again")
 
 
 def _instant(value: str) -> str:

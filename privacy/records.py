@@ -196,6 +196,9 @@ def read_rows(text: bytes) -> Rows:
 
     try:
         letters = text.decode("utf-8-sig")
+        if "\n" not in letters:
+            # Lines as Excel for Mac can end them, which preparation reads.
+            letters = letters.replace("\r", "\n")
         separator, columns, skip = header_of(letters)
     except (UnicodeDecodeError, StopIteration):
         raise Unreadable(_NO_USERS) from None

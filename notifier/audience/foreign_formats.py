@@ -77,7 +77,7 @@ def look_of(text: bytes) -> str | None:
         return "a web page (HTML), not JSON: it may be the page of an error or of a sign-in; download the file again"
     if text.startswith(b"<"):
         return "XML, not JSON: export it as JSON"
-    header, _, _ = text.partition(b"\n")
+    header, _, _ = text.partition(b"\n" if b"\n" in text else b"\r")
     if len(header) >= HEAD_BYTES or not header.strip():
         return None
     separator = max(_SEPARATORS, key=header.count)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from audiences.build import Order, build, count
@@ -223,6 +224,13 @@ def test_counts(tmp_path: Path) -> None:
         ('{"user_id": "u"}\n', "of 1 row none can be sent to: 1 × token: missing"),
         ("name,mail\nAnn,a@example.com\n", "a user needs the columns user_id, platform and token; it has name, mail"),
         ("user_id,token,platform\n1.23E+15,x,web\n", "a rounded number, not an id"),
+        (
+            'user_id,token,platform,name\nu,t,web,A\nv,x,web,"B\nw,y,web,C\n',
+            "users: line 3: a quote is opened in the row that begins here, and never closed",
+        ),
+        ("user_id,token,platform\nu\0,x,web\n", "users: it has NUL bytes"),
+        ("user_id,token,platform\nu,x,web,more\n", "users: line 2 has 4 cells, and the header 3 columns"),
+        (f"user_id,token,platform\nu,x,web{'x' * 5_000_000}\n", "users: line 2 is over 4 MiB"),
     ],
 )
 def test_what_is_no_audience(text: str, words: str, tmp_path: Path) -> None:
@@ -247,3 +255,51 @@ def test_a_table_as_spreadsheets_write_it(tmp_path: Path) -> None:
     assert (user["user_id"], user["locale"], len(user["devices"])) == ("1001", "de-AT", 2)
     assert user["attributes"] == {"First name": 'Zoë; "Z"'}
     assert manifest.counts.invalid == {"token: missing": 1}
+
+
+def test_inches_are_no_open_quote(tmp_path: Path) -> None:
+    """A quote within a cell without quotes opens nothing."""
+    path = tmp_path / "table.csv"
+    path.write_text(f'user_id,platform,token,screen\nu,ios,{IOS},5"\nv,ios,{OTHER},6\n')
+    assert prepare(tmp_path, path).counts.users == 2
+
+
+def test_lines_that_end_in_a_carriage_return(tmp_path: Path) -> None:
+    """As Excel for Mac can write a table."""
+    path = tmp_path / "table.csv"
+    path.write_bytes(f"user_id,platform,token\ru,ios,{IOS}\rv,ios,{OTHER}\r".encode())
+    assert prepare(tmp_path, path).counts.users == 2
+
+
+@pytest.mark.parametrize("ending", [".jsonl.gz", ".jsonl.zst", ".csv.gz"])
+def test_a_name_that_promises_compression(ending: str, tmp_path: Path) -> None:
+    """Content decides, as in the worker: what is plain is read as plain."""
+    path = tmp_path / f"users{ending}"
+    is_table = ending.startswith(".csv")
+    path.write_text(f"user_id,platform,token\nu,ios,{IOS}\n" if is_table else json.dumps(row("u")) + "\n")
+    assert prepare(tmp_path, path).counts.users == 1
+
+
+def test_a_name_with_wildcards_is_one_file(tmp_path: Path) -> None:
+    """Another file that such a pattern matches is not read in its place, nor beside it."""
+    (tmp_path / "day-1.jsonl").write_text(json.dumps(row("other")) + "\n")
+    path = tmp_path / "day-*.jsonl"
+    path.write_text(json.dumps(row("u")) + "\n")
+    assert [user["user_id"] for user in users_in(parts_of(tmp_path, prepare(tmp_path, path)))] == ["u"]
+
+
+@pytest.mark.parametrize("size", [1_100_000, 5_000_000, 20_000_000])
+def test_a_line_that_no_worker_reads(size: int, tmp_path: Path) -> None:
+    """It is one broken record, with the worker's reason, however long it is."""
+    found, manifest = records(tmp_path, row("u"), row("v", OTHER, note="x" * size))
+    assert [user["user_id"] for user in found] == ["u"]
+    assert manifest.counts.invalid == {"a line of over 1 MiB": 1}
+
+
+def test_a_text_of_parquet_that_is_no_text(tmp_path: Path) -> None:
+    """The message shows no value: it might be a token."""
+    path = tmp_path / "users.parquet"
+    duckdb.sql(f"COPY (SELECT 'u' AS user_id, 'ios' AS platform, '\\xff\\x01secret'::BLOB AS token) TO '{path}'")
+    with pytest.raises(AudienceFault, match=r"users\.parquet: not UTF-8") as fault:
+        prepare(tmp_path, path)
+    assert "secret" not in str(fault.value)

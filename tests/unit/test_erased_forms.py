@@ -36,6 +36,7 @@ TABLES: dict[str, bytes] = {
     "commas": b"user_id,token\nrows,%s\nb,%s\n",
     "semicolons": b"user_id;token\nrows;%s\nb;%s\n",
     "tabs": b"token\tuser_id\n%s\trows\n%s\tb\n",
+    "carriage returns": b"user_id,token\rrows,%s\rb,%s\r",
     "pipes": b"user_id|token\nrows|%s\nb|%s\n",
     "a line that names the separator": b"sep=;\r\nUser ID;token\r\nrows;%s\r\nb;%s\r\n",
     "quotes": b'"user_id";"token"\n"rows";"%s"\n"b";"%s"\n',
