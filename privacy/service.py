@@ -23,6 +23,8 @@ from reporting.trail import LookUp, hashed, note, read_trail
 MAX_USERS = 1_000
 """Users of one erasure from the pages."""
 MAX_ID_CHARS = 512
+NAMED = 50
+"""Of what is left so many objects are named: a job is one item of DynamoDB, of 400 kB at most."""
 MAX_ANSWER_BYTES = 4_000_000
 """Lambda answers with 6 MB at most."""
 _TOO_MUCH = "this user has too much for a page. On a computer: notifier find USER --export FILE"
@@ -247,7 +249,9 @@ def erased_in_words(found: Erased) -> str:
     words = [f"{counted(len(found.runs), 'run')} changed, {counted(found.objects, 'version')} of objects deleted."]
     if found.waits_for:
         words.append(f"The rest waits for {counted(len(found.waits_for), 'run')}, and is done when they have ended.")
-    words += [f"Left: {key}: {why}." for key, why in found.left.items()]
+    words += [f"Left: {key}: {why}." for key, why in list(found.left.items())[:NAMED]]
+    if (more := len(found.left) - NAMED) > 0:
+        words.append(f"And {more:,} more. {BY_COMPUTER} names all of them.")
     if found.is_done:
         words.append("Nobody is left.")
     return " ".join([*words, "Out of reach: " + "; ".join(OUT_OF_REACH) + "."])

@@ -16,8 +16,8 @@ from approval.request import Forbidden, Refused
 from notifier.model.run import Run
 from notifier.stores.ledger import DynamoLedger
 from privacy import app, service
-from privacy.erase import Stack
-from privacy.jobs import PREFIX, Jobs
+from privacy.erase import Erased, Stack
+from privacy.jobs import PREFIX, Jobs, JobState
 from privacy.service import PrivacyService
 from privacy.service import Refused as NotDone
 from privacy.waiting import KEY as WAITING
@@ -356,6 +356,20 @@ def test_what_takes_too_long_is_not_begun(office: Office) -> None:
     assert "notifier erase --again" in job.words
     assert left(office.stack, {WHO}) == before
     assert office.keys("suppression/_erased/")
+
+
+def test_an_erasure_that_leaves_thousands_of_objects_comes_to_its_end(idle: Office) -> None:
+    """The first are named, the others counted: what is said of them fits into the job's item, with the longest keys."""
+    left = {f"standing/{n}/".ljust(1_024, "x"): "not JSON, which may have an erased user" for n in range(4_000)}
+    words = service.erased_in_words(Erased({}, 0, 0, {}, left))
+    assert (words.count("Left: "), "And 3,950 more. " in words) == (50, True)
+    assert "Nobody is left" not in words
+    jobs = idle.function.service._jobs
+    job = msgspec.structs.replace(idle.function.service._begun("erase", OLIVE), state=JobState.UNFINISHED, words=words)
+    jobs.put(job)
+    assert jobs.get(job.id) == job
+    few = service.erased_in_words(Erased({}, 0, 0, {}, dict(list(left.items())[:50])))
+    assert (few.count("Left: "), " more. " in few) == (50, False)
 
 
 def test_a_job_that_broke_off_says_so(office: Office) -> None:
