@@ -178,13 +178,10 @@ class _Files:
                     self._doomed.versions[key, version.id] = None
                 return
             new = (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, self._whom)
-        except Unreadable as error:
-            if (found := has_user(body, self._whom)) is not False:
-                # A word of a text may be an id, and may be a word. What only may have a user is not deleted.
-                self._unreadable(version, str(error), is_certain=found is True and is_parquet(body))
+        except Unreadable:
+            if self._is_deletable(version, body):
+                self._doomed.versions[key, version.id] = None
             return
-        if new.why_left:
-            self._doomed.left[_named(version)] = new.why_left
         if not new.erased:
             return
         if _is_manifest(key) or (version.latest and not key.startswith((*MADE_HERE, "batches/"))):
@@ -196,13 +193,12 @@ class _Files:
                 return
         self._doomed.versions[key, version.id] = None
 
-    def _unreadable(self, version: Version, why: str, *, is_certain: bool) -> None:
-        if not version.key.startswith(MADE_HERE) and (version.latest or not is_certain):
-            # A person's own export: another one without these users takes its place, or nothing does.
-            mend = "put one without these users in its place, or delete it" if version.latest else "delete this version"
-            self._doomed.left[_named(version)] = f"{why}: {mend}"
-        else:
-            self._doomed.versions[version.key, version.id] = None
+    def _is_deletable(self, version: Version, body: bytes) -> bool:
+        """Whether a version that cannot be rewritten may go. A person's own export may not, on suspicion alone."""
+        if version.key.startswith(MADE_HERE):
+            return has_user(body, self._whom) is not False
+        # A word of a text may be an id, and may be a word.
+        return not version.latest and is_parquet(body) and has_user(body, self._whom) is True
 
     def delete_manifests(self, versions: dict[str, list[Version]]) -> None:
         """A manifest whose parts are gone is found by nobody any more: such an audience is prepared again."""
@@ -273,7 +269,7 @@ def _remaining(stack: Stack, whom: Whom, runs: Runs, on_progress: Progress) -> t
         if _way_of(stack, one.key) is not Way.NOBODY and one.size
     ]  # fmt: skip
     for n, (version, body) in enumerate(_read(stack, versions), 1):
-        if body is not None and (why := _why_left(_way_of(stack, version.key), version.key, body, whom)):
+        if body is not None and (why := _why_left(_way_of(stack, version.key), version, body, whom)):
             run_id = _waits(stack, runs, version.key)
             if run_id is None:
                 left[_named(version)] = why
@@ -299,9 +295,9 @@ def _read(stack: Stack, versions: Sequence[Version]) -> Iterator[tuple[Version, 
                 yield one, ahead[n].result() if n in ahead else body_of(one)
 
 
-def _why_left(way: Way, key: str, body: bytes, whom: Whom) -> str | None:
-    """Why an object is not free of erased users; None if it is."""
-    has = "it still has an erased user"
+def _why_left(way: Way, version: Version, body: bytes, whom: Whom) -> str | None:
+    """Why a version is not free of erased users; None if it is."""
+    key, has = version.key, "it still has an erased user"
     try:
         if way is Way.ANSWER:
             return has if user_of(body) in whom else None
@@ -309,5 +305,9 @@ def _why_left(way: Way, key: str, body: bytes, whom: Whom) -> str | None:
             return has if result(CAPS if has_hashes(key) else key.partition("/")[0], body, whom).erased else None
         found = (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, whom)
     except Unreadable as error:
-        return f"{error}, which may have an erased user" if has_user(body, whom) is not False else None
+        if has_user(body, whom) is False:
+            return None
+        # A person's own export: another one without these users takes its place, or nothing does.
+        mend = "put one without these users in its place, or delete it" if version.latest else "delete this version"
+        return f"{error}, which may have an erased user: {mend}"
     return has if found.erased else found.why_left

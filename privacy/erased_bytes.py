@@ -230,7 +230,7 @@ def _text_has(body: bytes, whom: Whom) -> bool | None:
         return None
     forms = {letters, unescaped(letters)}
     return any(
-        cell in whom or cell.removesuffix(".0") in whom
+        whom.has(cell) or whom.has(cell.removesuffix(".0"))
         for cell in {cell.strip() for form in forms for parted in _PARTED for cell in parted.split(form)}
     )
 
@@ -253,6 +253,6 @@ def _parquet_has(body: bytes, whom: Whom) -> bool | None:
             # Some writers do not mark texts as such.
             is_bytes = str(rows.types[rows.columns.index(name)]) == "BLOB"
             ids = rows.project(f"TRY(decode({column}))" if is_bytes else f"CAST({column} AS VARCHAR)")
-            if any(user_id in whom for (user_id,) in ids.fetchall()):
+            if any(whom.has(user_id) for (user_id,) in ids.fetchall()):
                 return True
         return False

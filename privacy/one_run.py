@@ -36,7 +36,7 @@ class Version(msgspec.Struct, frozen=True):
 
 
 class Doomed(msgspec.Struct, frozen=True):
-    """What is deleted at the end: versions that were replaced; and what could not be read."""
+    """What is deleted at the end: versions that were replaced; and what is left beside what the bucket shows."""
 
     versions: dict[tuple[str, str], None]
     left: dict[str, str]
@@ -102,11 +102,9 @@ class RunEraser:
         body = answer["Body"].read()
         try:
             new = pinned(body, self._whom, at) if at is not None else listed(body, self._whom)
-        except Unreadable as error:
-            self._doomed.left[f"s3://{now.bucket}/{now.key}"] = str(error)
+        except Unreadable:
+            # It stays, as what is only suspected does. Whether it has anybody is said of the bucket in the end.
             return
-        if new.why_left:
-            self._doomed.left[f"s3://{now.bucket}/{now.key}"] = new.why_left
         if not new.erased or (now.key, now.version_id) in done:
             return
         done.add((now.key, now.version_id))

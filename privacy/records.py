@@ -159,12 +159,12 @@ def may_have(record: bytes, whom: Whom) -> bool:
         value = _value_of(record)
     except Unreadable:
         ids = _ID.findall(record)
-        return not ids or any(user_of(one) in whom for one in ids)
+        return not ids or any(whom.has(user_of(one)) for one in ids)
     # A batch file without users has words of a campaign only.
     if not isinstance(value, dict) or "campaign" in value or user_of(record) is not None:
         return False
     # The name of its member is its owner's, as where a source of conversions declares it.
-    return any(one in whom for one in _ids_in(value))
+    return any(whom.has(one) for one in _ids_in(value))
 
 
 def _ids_in(value: object) -> Iterator[str]:

@@ -34,14 +34,25 @@ class Whom:
         """By these hashes caps count the users whose ids are known: those that were given, and those that were met."""
 
     def __contains__(self, user_id: object) -> bool:
+        found = self._found(user_id)
+        if found is not None:
+            self.seen.add(found)
+        return found is not None
+
+    def has(self, user_id: object) -> bool:
+        """The same of what may be a user's id, and may be a word: no run has lost a user by that."""
+        return self._found(user_id) is not None
+
+    def _found(self, user_id: object) -> str | None:
         if type(user_id) is not str:
-            return False
+            return None
         found = keyed(self._key, user_id)
         if found not in self._hashes:
-            return False
-        self.seen.add(found)
-        self.counted.add(hash_of_user(user_id))
-        return True
+            return None
+        # Wherever it is met: caps may count this user.
+        if _is_text(user_id):
+            self.counted.add(hash_of_user(user_id))
+        return found
 
     def __len__(self) -> int:
         return len(self._hashes)

@@ -174,6 +174,41 @@ def test_older_versions_that_are_only_suspected_are_named(stack: Stack) -> None:
     assert erased(stack).is_done
 
 
+def test_who_is_only_suspected_is_not_counted_as_erased(stack: Stack) -> None:
+    """A record that names its user in another way stays, and is named once; the run's proof counts who was erased."""
+    run = made(stack, people=(*PEOPLE[:200], {"customer_id": "zz", "token": "x"}))
+    part = run.admitted.parts[1].key
+    found = erased(stack, "zz")
+    assert (found.runs, found.objects, list(found.left)) == ({}, 0, [part])
+    assert audit(stack.s3, stack.bucket, run.run_id).in_words == "proved"
+    found = erased(stack, "user-1-000000003")
+    assert found.runs == {run.run_id: 1}
+    assert list(found.left) == [part]
+    assert audit(stack.s3, stack.bucket, run.run_id).in_words == "proved, 1 erased"
+
+
+def test_a_file_that_a_run_pinned_and_nobody_can_read(stack: Stack) -> None:
+    """It is named once where it may have the user, and not at all where it has nobody."""
+    run = made(stack, people=PEOPLE[:100], exclude=["b"])
+    pinned = run.admitted.exclude[0]
+    for body, names in ((b"name\nc\n", []), (b"name\nrows\n", [pinned.key])):
+        put(stack, pinned.key, body)
+        exclude = [msgspec.structs.replace(pinned, version_id=None)]
+        state = f"state/run_id={run.run_id}/campaign.json"
+        value = msgspec.json.decode(stack.s3.get_object(Bucket=stack.bucket, Key=state)["Body"].read())
+        put(stack, state, msgspec.json.encode(value | {"exclude": exclude}))
+        assert list(erased(stack, "rows").left) == names
+
+
+def test_an_older_version_that_is_deleted_is_not_left(stack: Stack) -> None:
+    """It has a record of the user, and one that is only suspected: both are gone with it, and nobody is left."""
+    put(stack, "standing/a.jsonl", b'{"user_id": "rows"}\n{"customer": "rows"}\n')
+    put(stack, "standing/a.jsonl", b'{"user_id": "b"}\n')
+    found = erased(stack, "rows")
+    assert (found.is_done, found.left, found.objects) == (True, {}, 1)
+    assert not left(stack, {"rows"})
+
+
 def caps_key(run_id: str, group: str = "marketing") -> str:
     """Where a run counts."""
     return f"caps/group={group}/day=2026-11-28/run_id={run_id}.parquet"
