@@ -13,7 +13,7 @@ from notifier.model.caps import NO_DEFAULTS, CapDefaults, loosened, louder
 from notifier.model.mailbox import is_same_person
 from notifier.model.validation import Fault
 from schedules.definition import MAX_BYTES, BrokenSchedule, Limits, key_of
-from schedules.documents import CopyChanged, Document, Documents, unapproved_reason
+from schedules.documents import CopyChanged, Document, Documents
 from schedules.firing import ms_of, next_of
 from schedules.occurrence_steps import Surroundings
 from schedules.store import ScheduleItem, ScheduleState, ScheduleStore
@@ -93,10 +93,31 @@ class Control:
 
     def _keep(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:
         """The definition in force goes on until the edit is approved. Without this nothing fires meanwhile."""
-        if item.state is not ScheduleState.UNAPPROVED or not item.hash:
+        # Of what the file says now, which is what a person has before them. A tick may not have seen it yet.
+        document = self._documents.read(item.name)
+        if not item.hash or not self._waits(document):
             raise Refused(f"{item.name} has no edit that waits for approval: it is {item.state.value}")
-        by = {"by": str(event["by"]), "at_ms": self._now_ms()}
-        return self._written(item, replace(item, keeps_old=True, **by, **self._following(item)))
+        self._require_that_it_can_go_on(item)
+        after = self._said(item.name, document, keep=True)
+        if after is None or not self._keeps(after, document):
+            raise Refused(f"{item.name} has changed meanwhile: look at it again")
+        return {"state": after.state.value, "next": after.next}
+
+    def _require_that_it_can_go_on(self, item: ScheduleItem) -> None:
+        if not self._store.can_go_on(item):
+            raise Refused(
+                f"nobody has approved what is in force of {item.name}, and it fires no more: it cannot go on until the "
+                "edit is approved"
+            )
+
+    def _waits(self, document: Document) -> bool:
+        """Whether nobody, or too few, have approved a definition, and it must not fire before."""
+        name, digest = document.schedule.name, document.hash
+        return self._documents.needs_approval and not self._store.approved_by(name, digest)
+
+    def _keeps(self, item: ScheduleItem, document: Document) -> bool:
+        """Whether what is in force goes on until this edit is approved."""
+        return item.kept_for == document.hash and self._waits(document) and self._store.can_go_on(item)
 
     def _following(self, item: ScheduleItem) -> dict[str, Any]:
         """The next time by the definition in force. What was due until now is not made up for."""
@@ -168,6 +189,8 @@ class Control:
             raise BrokenSchedule(key_of(name), (taken,))
         if (sha256(before).hexdigest() if before is not None else "") != event.get("before", ""):
             raise Refused(f"schedules/{name}.json is another one by now: look at it again")
+        if keep and self._waits(document) and (item := self._store.read(name)) is not None and item.hash:
+            self._require_that_it_can_go_on(item)
         # Before the file: once it can be approved, it must be known who must not do it.
         self._store.edited(name, document.file_sha256, by)
         if not self._documents.replace(name, text, before):
@@ -178,21 +201,21 @@ class Control:
             "needs_approval": needs_approval,
             "is_paused": item is not None and item.state is ScheduleState.PAUSED,
             "in_force": item.hash if item is not None else "",
-            "keeps_old": item is not None and item.kept_for == document.hash != item.hash,
+            "keeps_old": item is not None and self._keeps(item, document),
         }
 
     def _said(self, name: str, document: Document, *, keep: bool | None) -> ScheduleItem | None:
-        """Note what is to fire until an edit is approved, where something is in force. Returns the schedule."""
+        """Note what is to fire until an edit is approved, where something can go on. Returns the schedule."""
         for _ in range(_TRIES):
             item = self._store.read(name)
-            if keep is None or item is None or not item.hash:
+            if keep is None or item is None or (keep and not (self._waits(document) and self._store.can_go_on(item))):
                 return item
             after = replace(item, keeps_old=keep, kept_for=document.hash if keep else "")
             # A paused one keeps who paused it and why. What was said holds from the moment at which it is resumed.
             if item.state is not ScheduleState.PAUSED:
-                # The next tick finds the edit unapproved, and this said already: what is in force goes on. It looks
-                # also where the file is the one that it has looked at: of a text in force already nothing waits.
-                after = replace(after, reason=unapproved_reason(document) if keep else item.reason, looked_at="")
+                # The next tick looks also where the file is the one that it has looked at. It finds the edit
+                # unapproved, and this said already, and asks approvers: the reason is still that of the edit before.
+                after = replace(after, looked_at="")
                 if keep and not item.fires:
                     # An edit waited already, and the clock stood: what was due until now is not made up for. A copy
                     # that was changed in the bucket fires nothing, which the tick says.

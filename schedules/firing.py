@@ -133,7 +133,9 @@ class Tick:
         """An edit that nobody has approved: nothing fires, unless a person said that the one in force goes on."""
         reason = unapproved_reason(document)
         # That was said of this edit. The next one is asked about again. A release before noted it by the reason alone.
-        keeps_old = before.kept_for == document.hash or (before.keeps_old and before.reason == reason)
+        noted = before.kept_for or (document.hash if before.keeps_old and before.reason == reason else "")
+        # Adopted before RequireApproval was set it does not go on, whatever was said: its runs would be refused.
+        keeps_old = noted == document.hash and self._store.can_go_on(before)
         after = replace(
             before, state=ScheduleState.UNAPPROVED, reason=reason, looked_at=version, keeps_old=keeps_old,
             kept_for=document.hash if keeps_old else "",
@@ -186,7 +188,10 @@ class Tick:
             # Adopted before RequireApproval was set: its runs would be refused, one after the other.
             if self._needs_approval and not self._store.approved_by(item.name, item.hash):
                 reason = "nobody has approved what is in force, and this stack has RequireApproval now"
-                self._adopt(item, replace(item, state=ScheduleState.UNAPPROVED, reason=reason, keeps_old=False))
+                unapproved = replace(
+                    item, state=ScheduleState.UNAPPROVED, reason=reason, keeps_old=False, kept_for=""
+                )  # fmt: skip
+                self._adopt(item, unapproved)
                 return fired
             schedule = self._definition(item.name, item.hash).schedule
             self._store.put_occurrence(item)

@@ -219,7 +219,8 @@ class World:
 
     def do(self, action: str, **about: str) -> dict[str, Any]:
         """What a person asks for."""
-        control = Control(self.store, Documents(self.texts), self.around, self.clock)
+        documents = Documents(self.texts, needs_approval=self.needs_approval)
+        control = Control(self.store, documents, self.around, self.clock)
         return control.carry_out({"action": action, "schedule": NAME, "by": "ann", **about})
 
     def item(self) -> ScheduleItem:

@@ -44,6 +44,10 @@ class World:
         self.store = PlayedStore(self.clock)
         self.texts = FolderTexts(Path("nowhere"), {})
         self.around: Any = PlayedStack(None, self.clock)  # type: ignore[arg-type]
+        self.lines: list[str] = []
+        """What ticks have logged."""
+        self.questions: list[dict[str, Any]] = []
+        """What approvers were asked."""
 
     def ask(self, action: str, by: str = ANN, **about: Any) -> dict[str, Any]:
         """What the function answers."""
@@ -69,7 +73,8 @@ class World:
         documents = Documents(self.texts, needs_approval=self.setting)
         occurrences = Occurrences(self.store, self.around, Drops(None, ""), self.clock)  # type: ignore[arg-type]
         Tick(
-            self.store, documents, occurrences, self.clock, lambda *_, **__: None, needs_approval=self.setting
+            self.store, documents, occurrences, self.clock, lambda action, **_: self.lines.append(action),
+            needs_approval=self.setting, ask=self.questions.append,
         ).run()  # fmt: skip
         found = self.store.read(NAME)
         assert found is not None
@@ -165,6 +170,75 @@ def test_an_edit_that_a_release_before_has_kept_goes_on() -> None:
     before = world.tick()
     assert world.store.adopt(before, msgspec.structs.replace(before, kept_for=""))
     assert world.tick().fires
+
+
+def test_what_nobody_has_approved_is_not_kept() -> None:
+    """A stack gets RequireApproval over what is in force: it fires no more, and to keep it is refused, not forgotten."""
+    world = World(needs_approval=False).in_force()
+    world.setting = True
+    with pytest.raises(Refused, match="nobody has approved what is in force of nudge"):
+        world.save(text("New"), keep=True)
+    assert world.texts.get(key_of(NAME)) == text().encode()
+    world.save(text("New"), keep=False)
+    with pytest.raises(Refused, match="nobody has approved what is in force of nudge"):
+        world.ask("keep")
+    assert not world.tick().fires
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_what_nobody_has_approved_does_not_go_back_and_forth(*, noted: bool) -> None:
+    """Kept under a release before, or while that was not needed: it stops once, and approvers are asked once."""
+    world = World(needs_approval=False).in_force()
+    world.setting = True
+    before = world.tick()
+    answer = world.save(text("New"))
+    reason = f"{answer['hash'][:12]}: nobody has approved what {key_of(NAME)} and the texts that it names say now"
+    kept = {"keeps_old": True, "kept_for": answer["hash"] if noted else "", "reason": reason}
+    assert world.store.adopt(before, msgspec.structs.replace(before, looked_at="", **kept))
+    world.lines.clear()
+    for _ in range(10):
+        world.clock.s += 20 * 60
+        assert not world.tick().fires
+    assert world.lines == ["schedule"]
+    assert world.questions == [{"schedule": NAME, "hash": answer["hash"], "keeps_old": False}]
+
+
+def test_what_is_in_force_unapproved_stops_once() -> None:
+    """At its next time, with what was noted for an edit that was never written: it is not taken up again."""
+    world = World(needs_approval=False).in_force()
+    before = world.tick()
+    assert world.store.adopt(before, msgspec.structs.replace(before, keeps_old=True, kept_for=before.hash))
+    world.setting = True
+    world.clock.s += 3600
+    world.lines.clear()
+    for _ in range(10):
+        world.clock.s += 60
+        assert not world.tick().fires
+    assert (world.lines, len(world.questions)) == (["schedule"] * 2, 1)
+
+
+def test_approvers_are_asked_about_an_edit_that_was_kept() -> None:
+    """Also where another one waited already: about each they get a mail."""
+    world = World(needs_approval=True).in_force()
+    first = world.save(text("New"))["hash"]
+    world.tick()
+    second = world.save(text("Newer"), keep=True)["hash"]
+    for _ in range(3):
+        assert world.tick().fires
+    asked = [(question["hash"], question["keeps_old"]) for question in world.questions[1:]]
+    assert asked == [(first, False), (second, True)]
+
+
+def test_keeping_is_said_of_what_the_file_says() -> None:
+    """An edit that no tick has seen yet is what a person has before them who keeps what is in force."""
+    world = World(needs_approval=True).in_force()
+    world.save(text("New"))
+    world.tick()
+    world.save(text("Newer"))
+    world.ask("keep")
+    assert world.tick().fires
+    world.save(text("New"))
+    assert not world.tick().fires
 
 
 def test_keeping_makes_up_for_nothing() -> None:
