@@ -13,8 +13,8 @@ from notifier.model.caps import NO_DEFAULTS, CapDefaults, loosened, louder
 from notifier.model.mailbox import is_same_person
 from notifier.model.validation import Fault
 from schedules.definition import MAX_BYTES, BrokenSchedule, Limits, key_of
-from schedules.documents import CopyChanged, Document, Documents
-from schedules.firing import ms_of, next_of
+from schedules.documents import CopyChanged, Document, Documents, deleted_reason
+from schedules.firing import ms_of, next_of, removed
 from schedules.occurrence_steps import Surroundings
 from schedules.store import ScheduleItem, ScheduleState, ScheduleStore
 
@@ -77,7 +77,9 @@ class Control:
 
     def _pause(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:
         reason = f"paused by {event['by']}" + (f": {event['reason']}" if event.get("reason") else "")
-        after = replace(item, state=ScheduleState.PAUSED, reason=reason, by=str(event["by"]), at_ms=self._now_ms())
+        # A file that comes back while it is paused is a new one, too.
+        after = removed(item) if item.state is ScheduleState.REMOVED else item
+        after = replace(after, state=ScheduleState.PAUSED, reason=reason, by=str(event["by"]), at_ms=self._now_ms())
         return self._written(item, after)
 
     def _resume(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,6 +87,8 @@ class Control:
             raise Refused(f"{item.name} is not paused: it is {item.state.value}")
         # Looked at by the next tick: while it was paused its file may have been edited.
         by = {"by": str(event["by"]), "at_ms": self._now_ms(), "looked_at": ""}
+        if self._documents.text(item.name) is None:
+            return self._written(item, replace(removed(replace(item, state=ScheduleState.BROKEN)), **by))
         if not item.hash:
             return self._written(item, replace(item, state=ScheduleState.BROKEN, reason="not looked at yet", **by))
         following = self._following(item)
@@ -189,8 +193,12 @@ class Control:
             raise BrokenSchedule(key_of(name), (taken,))
         if (sha256(before).hexdigest() if before is not None else "") != event.get("before", ""):
             raise Refused(f"schedules/{name}.json is another one by now: look at it again")
-        if keep and self._waits(document) and (item := self._store.read(name)) is not None and item.hash:
-            self._require_that_it_can_go_on(item)
+        if self._waits(document) and (item := self._store.read(name)) is not None and item.hash:
+            if before is None:
+                # No tick has seen yet that the one before was deleted. This is no edit of it.
+                self._store.adopt(item, removed(item))
+            elif keep:
+                self._require_that_it_can_go_on(item)
         # Before the file: once it can be approved, it must be known who must not do it.
         self._store.edited(name, document.file_sha256, by)
         if not self._documents.replace(name, text, before):
@@ -233,8 +241,12 @@ class Control:
 
     def _send_now(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:
         """An occurrence of its own, for a day, at this minute. The limits and the approval hold for it too."""
-        if not item.hash or item.state in (ScheduleState.BROKEN, ScheduleState.PAUSED):
+        if not item.hash or item.state in (ScheduleState.BROKEN, ScheduleState.PAUSED, ScheduleState.REMOVED):
             raise Refused(f"{item.name} is {item.state.value}: {item.reason or 'it has no definition in force'}")
+        if self._documents.text(item.name) is None:
+            raise Refused(f"{deleted_reason(item.name)}: nothing is in force any more")
+        if self._documents.needs_approval and not self._store.can_go_on(item):
+            raise Refused(f"nobody has approved what is in force of {item.name}: it fires no more")
         zone = self._documents.adopted(item.name, item.hash).schedule.timetable.zone
         local = datetime.fromtimestamp(self._now(), UTC).astimezone(zone)
         stamp = f"{day_in(event)}T{local:%H%M}"

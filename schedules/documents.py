@@ -57,6 +57,11 @@ def unapproved_reason(document: Document) -> str:
     return f"{document.hash[:12]}: nobody has approved what {key} and the texts that it names say now"
 
 
+def deleted_reason(name: str) -> str:
+    """Why a schedule fires no more of which the file is gone."""
+    return f"{key_of(name)} was deleted"
+
+
 def copy_prefix(name: str, digest: str) -> str:
     """Where the copy of a definition is: each text under its own key behind this."""
     return f"{COPIES}{name}/{digest}/"

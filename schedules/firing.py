@@ -18,7 +18,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from schedules.definition import BrokenSchedule, Schedule
-from schedules.documents import CopyChanged, Document, Documents, unapproved_reason
+from schedules.documents import CopyChanged, Document, Documents, deleted_reason, unapproved_reason
 from schedules.occurrence_steps import Occurrences
 from schedules.rules import OccurrenceState
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
@@ -115,6 +115,11 @@ class Tick:
         again = (ScheduleState.UNAPPROVED, ScheduleState.REMOVED)
         if before.state is ScheduleState.PAUSED or (before.looked_at == version and before.state not in again):
             return False
+        if before.state is ScheduleState.REMOVED and before.hash:
+            # Removed by a release before. A file that comes back is a new one, and no edit of what is in force.
+            found, before = before, removed(before)
+            if not self._store.adopt(found, before):
+                return False
         try:
             document = self._documents.read(name)
         except BrokenSchedule as error:
@@ -175,8 +180,7 @@ class Tick:
 
     def _remove(self, item: ScheduleItem) -> int:
         """A schedule whose file was deleted ends before its next time. Found when that is due: it fires nothing."""
-        reason = f"schedules/{item.name}.json was deleted"
-        self._adopt(item, replace(item, state=ScheduleState.REMOVED, reason=reason))
+        self._adopt(item, removed(item))
         return 0
 
     # -- the clock ----------------------------------------------------------------------------------------------------
@@ -245,6 +249,14 @@ class Tick:
         return after.state not in (
             OccurrenceState.DUE, OccurrenceState.WAITING, OccurrenceState.PREPARING, OccurrenceState.RUN,
         )  # fmt: skip
+
+
+def removed(item: ScheduleItem) -> ScheduleItem:
+    """A schedule whose file was deleted: nothing is in force, and nothing said of an edit holds. A pause does."""
+    nothing = replace(item, hash="", looked_at="", next="", next_at_ms=0, keeps_old=False, kept_for="")
+    if item.state is ScheduleState.PAUSED:
+        return nothing
+    return replace(nothing, state=ScheduleState.REMOVED, reason=deleted_reason(item.name))
 
 
 def next_of(schedule: Schedule, after_ms: int, after_stamp: str = "") -> Occurrence | None:

@@ -241,6 +241,89 @@ def test_keeping_is_said_of_what_the_file_says() -> None:
     assert not world.tick().fires
 
 
+class TestDeleted:
+    """A file that comes back is a new one: what the deleted one said is not in force, whatever is said of an edit."""
+
+    @staticmethod
+    def world(*, seen: bool) -> World:
+        """With a file that was deleted; a tick has seen it, or not."""
+        world = World(needs_approval=True).in_force()
+        world.texts.delete(key_of(NAME))
+        if seen:
+            world.clock.s += 3600
+            assert world.tick().state is ScheduleState.REMOVED
+        return world
+
+    @pytest.mark.parametrize("paused", ["", "before", "after"])
+    @pytest.mark.parametrize("seen", [True, False])
+    def test_it_is_not_kept(self, paused: str, *, seen: bool) -> None:
+        """Nothing fires until the new one is approved, and that is said."""
+        world = self.world(seen=seen)
+        if paused == "before":
+            world.ask("pause")
+        answer = world.save(text("New"), keep=True)
+        assert "nothing is in force yet that could go on" in _what_follows(answer, keep=True)
+        if paused == "after":
+            world.ask("pause")
+        if paused:
+            world.ask("resume")
+        world.tick()
+        with pytest.raises(Refused, match="no edit that waits"):
+            world.ask("keep")
+        world.clock.s += 86_400
+        assert (world.tick().state, world.tick().fires) == (ScheduleState.UNAPPROVED, False)
+        world.approve(BOB)
+        assert world.tick().fires
+
+    def test_what_was_said_of_an_edit_went_with_it(self) -> None:
+        """The edit that had been kept is a new file after that, too."""
+        world = World(needs_approval=True).in_force()
+        world.save(text("New"), keep=True)
+        assert world.tick().fires
+        world.texts.delete(key_of(NAME))
+        world.clock.s += 3600
+        assert world.tick().state is ScheduleState.REMOVED
+        world.texts.put(key_of(NAME), text("New").encode())
+        assert (world.tick().state, world.tick().fires) == (ScheduleState.UNAPPROVED, False)
+
+    def test_removed_under_the_release_before(self) -> None:
+        """That left the definition where it was."""
+        world = self.world(seen=True)
+        before = world.store.read(NAME)
+        assert before is not None
+        digest = Documents(world.texts).document(NAME, text().encode()).hash
+        world.store.adopt(before, msgspec.structs.replace(before, hash=digest, next="2026-12-01T0900", next_at_ms=1))
+        world.texts.put(key_of(NAME), text("New").encode())
+        assert world.tick().hash == ""
+
+    def test_the_same_file_again(self) -> None:
+        """Its approval is still good for it; what was due meanwhile is not made up for."""
+        world = self.world(seen=True)
+        world.save(text())
+        assert (world.tick().state, world.tick().next) == (ScheduleState.ACTIVE, "2026-12-02T0900")
+
+    def test_resumed_without_a_file(self) -> None:
+        """It says so, and not that it fires."""
+        world = self.world(seen=False)
+        world.ask("pause")
+        assert world.ask("resume")["state"] == "removed"
+
+    @pytest.mark.parametrize("seen", [True, False])
+    def test_it_is_not_sent_out_of_turn(self, *, seen: bool) -> None:
+        """What would be skipped is refused."""
+        world = self.world(seen=seen)
+        with pytest.raises(Refused, match="was deleted"):
+            world.ask("now", day="2026-12-01")
+
+
+def test_what_nobody_has_approved_is_not_sent_out_of_turn() -> None:
+    """Its run would be refused, where the stack has RequireApproval by now."""
+    world = World(needs_approval=False).in_force()
+    world.setting = True
+    with pytest.raises(Refused, match="nobody has approved what is in force"):
+        world.ask("now", day="2026-12-01")
+
+
 def test_keeping_makes_up_for_nothing() -> None:
     """What was due while the edit waited, and nothing fired, stays out: the clock is put on the next time from now."""
     world = World(needs_approval=True).in_force()
