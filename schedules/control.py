@@ -14,7 +14,7 @@ from notifier.model.mailbox import is_same_person
 from notifier.model.validation import Fault
 from schedules.definition import MAX_BYTES, BrokenSchedule, Limits, key_of
 from schedules.documents import CopyChanged, Document, Documents, deleted_reason
-from schedules.firing import ms_of, next_of, removed
+from schedules.firing import clock_from, removed
 from schedules.occurrence_steps import Surroundings
 from schedules.store import ScheduleItem, ScheduleState, ScheduleStore
 
@@ -126,10 +126,7 @@ class Control:
     def _following(self, item: ScheduleItem) -> dict[str, Any]:
         """The next time by the definition in force. What was due until now is not made up for."""
         schedule = self._documents.adopted(item.name, item.hash).schedule
-        following = next_of(schedule, max(self._now_ms(), item.last_at_ms))
-        if following is None:
-            return {"next": "", "next_at_ms": 0}
-        return {"next": following.stamp, "next_at_ms": ms_of(following)}
+        return clock_from(schedule, max(self._now_ms(), item.last_at_ms))
 
     def _written(self, before: ScheduleItem, after: ScheduleItem) -> dict[str, Any]:
         if not self._store.adopt(before, after):
@@ -188,11 +185,7 @@ class Control:
         if not needs_approval and (lifted := self._lifted(document)):
             # An author who is known by no address could be the one who approves it, and nobody would see it.
             _require_address(by, f"another person approves it, in this stack, too ({lifted})")
-        if before is not None and not event.get("before"):
-            taken = Fault("name", "is another schedule's already", "choose another, or edit that one")
-            raise BrokenSchedule(key_of(name), (taken,))
-        if (sha256(before).hexdigest() if before is not None else "") != event.get("before", ""):
-            raise Refused(f"schedules/{name}.json is another one by now: look at it again")
+        _require_the_one_seen(name, before, str(event.get("before", "")))
         if self._waits(document) and (item := self._store.read(name)) is not None and item.hash:
             if before is None:
                 # No tick has seen yet that the one before was deleted. This is no edit of it.
@@ -255,6 +248,15 @@ class Control:
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
+
+
+def _require_the_one_seen(name: str, found: bytes | None, sha256_seen: str) -> None:
+    """Refuse to write over a file that its author has not seen."""
+    if found is not None and not sha256_seen:
+        taken = Fault("name", "is another schedule's already", "choose another, or edit that one")
+        raise BrokenSchedule(key_of(name), (taken,))
+    if (sha256(found).hexdigest() if found is not None else "") != sha256_seen:
+        raise Refused(f"schedules/{name}.json is another one by now: look at it again")
 
 
 def _require_address(by: str, why: str) -> None:

@@ -145,6 +145,9 @@ class Tick:
             before, state=ScheduleState.UNAPPROVED, reason=reason, looked_at=version, keeps_old=keeps_old,
             kept_for=document.hash if keeps_old else "",
         )  # fmt: skip
+        if keeps_old and not before.fires:
+            # It stood for a fault of its file, until the edit came back that had been kept.
+            after = replace(after, **self._following(before))
         if before.reason != reason or before.state is not ScheduleState.UNAPPROVED:
             self._ask({"schedule": document.schedule.name, "hash": document.hash, "keeps_old": keeps_old})
         if replace(before, kept_for=after.kept_for, looked_at=version) == after:
@@ -164,19 +167,26 @@ class Tick:
 
     def _in_force(self, before: ScheduleItem, document: Document, version: str) -> ScheduleItem:
         """A definition takes effect after the later of now and the last firing."""
-        from_ms = max(self._now_ms(), before.last_at_ms)
-        following = next_of(document.schedule, from_ms)
+        clock = clock_from(document.schedule, max(self._now_ms(), before.last_at_ms))
         return replace(
             before,
-            state=ScheduleState.ACTIVE if following else ScheduleState.ENDED,
+            state=ScheduleState.ACTIVE if clock["next"] else ScheduleState.ENDED,
             hash=document.hash,
             looked_at=version,
-            next=following.stamp if following else "",
-            next_at_ms=ms_of(following) if following else 0,
             reason="",
             keeps_old=False,
             kept_for="",
+            **clock,
         )
+
+    def _following(self, item: ScheduleItem) -> dict[str, Any]:
+        """The next time by the definition in force: what was due until now is not made up for."""
+        try:
+            schedule = self._definition(item.name, item.hash).schedule
+        except (CopyChanged, BrokenSchedule):
+            # It says so when it is to fire.
+            return {}
+        return clock_from(schedule, max(self._now_ms(), item.last_at_ms))
 
     def _remove(self, item: ScheduleItem) -> int:
         """A schedule whose file was deleted ends before its next time. Found when that is due: it fires nothing."""
@@ -272,6 +282,14 @@ def next_of(schedule: Schedule, after_ms: int, after_stamp: str = "") -> Occurre
             if found.stamp > after_stamp:
                 return found
     return next(schedule.timetable.after(at), None)
+
+
+def clock_from(schedule: Schedule, after_ms: int) -> dict[str, Any]:
+    """The fields of a schedule's item for its first occurrence behind an instant."""
+    following = next_of(schedule, after_ms)
+    if following is None:
+        return {"next": "", "next_at_ms": 0}
+    return {"next": following.stamp, "next_at_ms": ms_of(following)}
 
 
 def ms_of(occurrence: Occurrence) -> int:

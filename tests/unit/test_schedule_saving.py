@@ -173,7 +173,7 @@ def test_an_edit_that_a_release_before_has_kept_goes_on() -> None:
 
 
 def test_what_nobody_has_approved_is_not_kept() -> None:
-    """A stack gets RequireApproval over what is in force: it fires no more, and to keep it is refused, not forgotten."""
+    """A stack gets RequireApproval over what is in force: it fires no more, and to keep it is refused."""
     world = World(needs_approval=False).in_force()
     world.setting = True
     with pytest.raises(Refused, match="nobody has approved what is in force of nudge"):
@@ -239,6 +239,41 @@ def test_keeping_is_said_of_what_the_file_says() -> None:
     assert world.tick().fires
     world.save(text("New"))
     assert not world.tick().fires
+
+
+def test_keeping_on_a_broken_one_makes_up_for_nothing() -> None:
+    """Days after a broken edit the clock stands on a time that is past: what fires next is the next one from now."""
+    world = World(needs_approval=True).in_force()
+    world.texts.put(key_of(NAME), b"{")
+    world.tick()
+    world.clock.s += 4 * 86_400 + 90 * 60
+    assert world.save(text("New"), keep=True)["keeps_old"]
+    assert (world.tick().next, list(world.store.latest(NAME))) == ("2026-12-06T0900", [])
+
+
+def test_a_kept_edit_that_comes_back_makes_up_for_nothing() -> None:
+    """An edit was kept, then broken for days, then put back as it was: what was said of it holds."""
+    world = World(needs_approval=True).in_force()
+    world.save(text("New"), keep=True)
+    world.tick()
+    world.texts.put(key_of(NAME), b"{")
+    world.tick()
+    world.clock.s += 4 * 86_400 + 90 * 60
+    world.texts.put(key_of(NAME), text("New").encode())
+    assert world.tick().fires
+    assert (world.tick().next, list(world.store.latest(NAME))) == ("2026-12-06T0900", [])
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_what_was_kept_is_paused_with_the_same_text(*, seen: bool) -> None:
+    """`--pause` after `--keep`, whether a tick has been there in between or not: nothing fires."""
+    world = World(needs_approval=True).in_force()
+    world.save(text("New"), keep=True)
+    if seen:
+        assert world.tick().fires
+    assert not world.save(text("New"), keep=False)["keeps_old"]
+    world.clock.s += 86_400
+    assert (world.tick().fires, list(world.store.latest(NAME))) == (False, [])
 
 
 class TestDeleted:
