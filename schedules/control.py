@@ -182,7 +182,8 @@ class Control:
         if len(text) > MAX_BYTES:
             raise Refused(f"it is larger than {MAX_BYTES:,} bytes")
         document = self._documents.document(name, text)
-        if not needs_approval and (lifted := self._lifted(document)):
+        lifted = self._lifted(document) if not needs_approval else ""
+        if lifted:
             # An author who is known by no address could be the one who approves it, and nobody would see it.
             _require_address(by, f"another person approves it, in this stack, too ({lifted})")
         _require_the_one_seen(name, before, str(event.get("before", "")))
@@ -200,6 +201,8 @@ class Control:
         return {
             "hash": document.hash,
             "needs_approval": needs_approval,
+            "is_approved": bool(self._store.approved_by(name, document.hash)),
+            "lifts": lifted,
             "is_paused": item is not None and item.state is ScheduleState.PAUSED,
             "in_force": item.hash if item is not None else "",
             "keeps_old": item is not None and self._keeps(item, document),

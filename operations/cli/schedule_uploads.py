@@ -66,7 +66,8 @@ def put(
     if as_json:
         print_json(answer)
     else:
-        console().print(f"{key_of(name)} is written (hash {answer['hash'][:12]}): {_what_follows(answer, keep=keep)}")
+        written = f"{key_of(name)} is written (hash {answer['hash'][:12]}): {_what_follows(answer, keep=keep)}"
+        console().print(written, markup=False)
 
 
 def _text_of(file: Path) -> str:
@@ -94,18 +95,30 @@ def _asked_to_keep(cloud: Cloud, name: str) -> bool | None:
 def _what_follows(answer: Mapping[str, Any], *, keep: bool | None = None) -> str:
     """When what was written counts, and what fires until then."""
     meanwhile = _meanwhile(answer) if keep else ""
+    # A function of a release before says neither.
+    is_approved, lifts = answer.get("is_approved", False), answer.get("lifts", "")
+    waits = answer["needs_approval"] and not is_approved
     if answer["is_paused"]:
-        then = "waits for an approval" if answer["needs_approval"] else "is in force"
-        return f"it is paused; within a minute after it is resumed this {then}{meanwhile}"
-    if answer["needs_approval"]:
-        return f"it is looked at within a minute, and fires once another person has approved it{meanwhile}"
-    return "it is in force within a minute"
+        then = "waits for an approval" if waits else "is in force"
+        follows = f"it is paused; within a minute after it is resumed this {then}"
+    elif waits:
+        follows = "it is looked at within a minute, and fires once another person has approved it"
+    else:
+        follows = f"it is {'approved already, and ' if answer['needs_approval'] else ''}in force within a minute"
+    if lifts and not is_approved:
+        follows += (
+            f"; nothing of it is sent before another person has approved it ({lifts}): "
+            f"notifier schedules approve {answer['schedule']}"
+        )
+    return f"{follows}{meanwhile}"
 
 
 def _meanwhile(answer: Mapping[str, Any]) -> str:
     """What became of --keep: nothing that a person said is dropped without a word."""
     if answer["keeps_old"]:
         return "; what is in force goes on until then"
+    if answer.get("is_approved"):
+        return "; nothing waits, so nothing is kept"
     if not answer["in_force"]:
         return "; nothing is in force yet that could go on until then"
     if answer["in_force"] == answer["hash"]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -101,7 +102,7 @@ def test_a_stack_without_approvals_refuses_to_keep_or_pause(*, keep: bool) -> No
     answer = world.save(text("New"))
     assert answer == {
         "schedule": NAME, "action": "save", "hash": answer["hash"], "needs_approval": False, "is_paused": False,
-        "in_force": before.hash, "keeps_old": False,
+        "in_force": before.hash, "keeps_old": False, "is_approved": False, "lifts": "",
     }  # fmt: skip
     assert (world.tick().hash, world.tick().fires) == (answer["hash"], True)
 
@@ -530,3 +531,33 @@ def test_it_says_when_it_counts(*, needs_approval: bool, is_paused: bool, words:
     said = _what_follows({"needs_approval": needs_approval, "is_paused": is_paused})
     assert words in said
     assert ("it is paused" in said) is is_paused
+
+
+@pytest.mark.parametrize("keep", [None, True, False])
+@pytest.mark.parametrize("is_paused", [True, False])
+def test_it_says_that_what_is_put_back_is_approved(keep: bool | None, *, is_paused: bool) -> None:
+    """Nobody waits for an approval that was given: it is in force at the next tick."""
+    world = World(needs_approval=True).in_force()
+    world.save(text("New"), keep=True)
+    world.tick()
+    if is_paused:
+        world.ask("pause")
+    answer = world.save(text(), keep=keep)
+    said = _what_follows(answer, keep=keep)
+    assert "this is in force" in said if is_paused else "approved already, and in force within a minute" in said
+    assert ("nothing waits, so nothing is kept" in said) is bool(keep)
+    if is_paused:
+        world.ask("resume")
+    assert world.tick().hash == answer["hash"]
+    assert world.tick().state is ScheduleState.ACTIVE
+
+
+def test_it_says_what_an_approval_is_needed_for_in_any_stack() -> None:
+    """In force within a minute, and still nothing is sent before: that is said, until it is approved."""
+    world = World(needs_approval=False)
+    world.defaults = read_defaults({"DEFAULT_CAPS": "marketing:3/7", "DEFAULT_TIMEZONE": "UTC"})
+    said = _what_follows(world.save(text(essential=True)))
+    assert re.search("in force within a minute; nothing of it is sent before .* schedules approve nudge", said)
+    world.tick()
+    world.approve(BOB)
+    assert "approved" not in _what_follows(world.save(text(essential=True)))
