@@ -12,14 +12,14 @@ from notifier.content.render import Renderer
 from notifier.gateway.apns import auth as apns_auth
 from notifier.gateway.apns import carrier as apns_carrier
 from notifier.gateway.carrier import RunContent, TtlLimit
+from notifier.gateway.credentials import RefreshableCredentials
 from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.fcm import auth as fcm_auth
 from notifier.gateway.fcm import carrier as fcm_carrier
 from notifier.gateway.http2.transport import Http2Transport
-from notifier.gateway.keys import Keys
 from notifier.gateway.secrets import Secrets
 from notifier.lifecycle.admitted import AdmittedCampaign
-from notifier.model.membership import MEMBER_MS, Member, Membership, member_name
+from notifier.model.lane_membership import MEMBER_MS, Member, Membership, member_name
 from notifier.model.run import Lane
 from notifier.model.runtime import Clock
 from notifier.sending.carrier import Carrier
@@ -40,8 +40,8 @@ from one provider, and takes fast opening and closing for an attack."""
 class GatewayKeys:
     """The credentials of both gateways, kept between invocations."""
 
-    fcm: Keys[fcm_auth.Credentials]
-    apns: Keys[apns_auth.Credentials]
+    fcm: RefreshableCredentials[fcm_auth.Credentials]
+    apns: RefreshableCredentials[apns_auth.Credentials]
 
     def begin(self, settings: Settings, now_s: float) -> None:
         """Begin to fetch what a hop needs, so that it is there, or nearly, when the run is open.
@@ -65,8 +65,10 @@ def gateway_keys(settings: Settings, client: Any, clock: Clock) -> GatewayKeys:
     threads = ThreadPoolExecutor(2, thread_name_prefix="credentials")
     fcm_credentials = partial(fcm_auth.Credentials, ca_file=settings.gateway_ca_file, proxy=settings.gateway_proxy)
     return GatewayKeys(
-        Keys(secrets.reader("fcm", settings.fcm_secret_arn), fcm_credentials, threads, clock.now),
-        Keys(secrets.reader("apns", settings.apns_secret_arn), apns_auth.Credentials, threads, clock.now),
+        RefreshableCredentials(secrets.reader("fcm", settings.fcm_secret_arn), fcm_credentials, threads, clock.now),
+        RefreshableCredentials(
+            secrets.reader("apns", settings.apns_secret_arn), apns_auth.Credentials, threads, clock.now
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from hashlib import sha1
 from typing import Any, NamedTuple, Protocol
 
 from notifier.content.render import Wording
-from notifier.gateway.keys import Keys
+from notifier.gateway.credentials import RefreshableCredentials
 from notifier.gateway.payload import Label
 from notifier.model.exchange import Answer, Request
 from notifier.model.outcome import Access, Disposition, Verdict
@@ -82,7 +82,7 @@ class GatewayCarrier:
         endpoint: the transport's name for it: `fcm`, `apns`, `apns-sandbox`.
     """
 
-    def __init__(self, endpoint: str, gateway: Gateway, keys: Keys[Any], content: RunContent) -> None:
+    def __init__(self, endpoint: str, gateway: Gateway, keys: RefreshableCredentials[Any], content: RunContent) -> None:
         self._endpoint = endpoint
         self._gateway = gateway
         self._keys = keys

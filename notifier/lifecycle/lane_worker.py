@@ -16,9 +16,9 @@ import msgspec
 from notifier.lifecycle.admitted import AdmittedCampaign, NotAdmitted, StillPreparing
 from notifier.lifecycle.final_cut import with_cut
 from notifier.lifecycle.waiting import await_task
+from notifier.model.lane_membership import MEMBER_MS, Member, member_name
 from notifier.model.ledger import Ledger
 from notifier.model.log import Action, Log
-from notifier.model.membership import MEMBER_MS, Member, member_name
 from notifier.model.run import (
     FAILED_BY,
     MAX_IDLE_CLAIMS,
@@ -39,7 +39,7 @@ from notifier.sending.batch_source import InputUnreachable, SuppressionUnreadabl
 from notifier.sending.hop import Hop
 from notifier.sending.hop_exit import WAIT_MS, Exit, leave
 from notifier.sending.lane_writer import LeaseOver
-from notifier.sending.repeats import as_never_formed
+from notifier.sending.possible_repeats import as_never_formed
 from notifier.sending.settling import REFUSALS, RETRY_S
 
 MAX_IDLE_CLAIMS_CANCELLED = 2 * MAX_IDLE_CLAIMS

@@ -22,7 +22,7 @@ The modules in the order of a run:
 - `time_zones`, `local_time`, `quiet_hours`: time zones by their names, when each user may be asked, and when none.
 - `run`, `ledger`, `cursor`, `runtime`: the state of a run and its lanes, and how long an invocation may work.
 - `exchange`, `outcome`: a request to a gateway, what its answer means, and the rows that a run writes.
-- `membership`: the lanes that share a rate.
+- `lane_membership`: the lanes that share a rate.
 - `span`, `whole_run`: what one lane of several sends, and the lanes of a run as one.
 - `hold`: the hold of a whole stack.
 - `mailbox`: whether two addresses are one person's.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from notifier.model.hold import Hold
-from notifier.model.membership import Member, Membership
+from notifier.model.lane_membership import Member, Membership
 from notifier.model.preparation import Preparation
 from notifier.model.run import Control, Ending, Lane, LaneState, Run
 from notifier.model.span import Span

@@ -16,5 +16,6 @@ No module of the package reaches a library of AWS or of a gateway: those come as
 - `checkpoint_writer`, `reach`, `lane_writer`, `trouble_log`: what the ledger records on the way, when, and the lease.
 - `deferred_format`, `deferred_queue`, `deferred_rounds`, `asking`: devices that are asked for again, each when it is
   due.
-- `repeats`, `settled_batch`: what claims that ended unfinished may have asked for; each repeated device counted once.
+- `possible_repeats`, `settled_batch`: what claims that ended unfinished may have asked for; each repeated device is
+  counted once.
 """

@@ -10,7 +10,7 @@ from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import BATCH_SIZE, Batch
 from notifier.sending.batch_builder import BatchBuilder
 from notifier.sending.checkpoint import Checkpoint
-from notifier.sending.repeats import mark_suspected, with_later_repeats
+from notifier.sending.possible_repeats import mark_suspected, with_later_repeats
 from notifier.sending.results import Results
 from notifier.sending.settled_batch import SettledBatch
 

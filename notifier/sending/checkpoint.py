@@ -21,8 +21,8 @@ from notifier.sending.asking import AskingList
 from notifier.sending.batch import BATCH_SIZE, Batch
 from notifier.sending.checkpoint_writer import CheckpointWriter
 from notifier.sending.lane_writer import LaneWriter
+from notifier.sending.possible_repeats import as_never_formed, unfinished_claim, with_own_repeats
 from notifier.sending.reach import Reach
-from notifier.sending.repeats import as_never_formed, unfinished_claim, with_own_repeats
 from notifier.sending.results import Results
 from notifier.sending.settled_batch import CountedOnce, SettledBatch
 from notifier.sending.settling import Settling

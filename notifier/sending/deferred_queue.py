@@ -25,7 +25,7 @@ from notifier.model.runtime import Clock
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import BATCH_SIZE, Batch, Push
 from notifier.sending.deferred_format import DeferredBatch, DeferredDevice, OpenBatches, due_from, push_of
-from notifier.sending.repeats import mark_suspected
+from notifier.sending.possible_repeats import mark_suspected
 from notifier.sending.results import Results
 from notifier.sending.trouble_log import TroubleLog
 

@@ -12,7 +12,7 @@ from notifier.sending.batch_source import InputUnreachable
 from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferred_format import DeferredBatch, due_from
 from notifier.sending.deferred_queue import DeferredQueue
-from notifier.sending.repeats import with_later_repeats
+from notifier.sending.possible_repeats import with_later_repeats
 from notifier.sending.results import Results
 from notifier.sending.settled_batch import SettledBatch
 from notifier.sending.uncounted import Counted

@@ -7,7 +7,7 @@ exceed the rate. One that cannot reach the ledger stops before the others take i
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from notifier.model.membership import Member, Membership, Tally
+from notifier.model.lane_membership import Member, Membership, Tally
 from notifier.model.run import BLIND_MS
 from notifier.sending.rate_limit import SHARE_EVERY_S, UNLIMITED, RateLimit, SharedBudget
 

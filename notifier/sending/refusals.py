@@ -6,7 +6,7 @@ refuses what we send. Each endpoint's circuit breaker is for refusals of everyth
 
 from collections.abc import Callable, Mapping
 
-from notifier.model.membership import Tally
+from notifier.model.lane_membership import Tally
 from notifier.model.outcome import Disposition, Verdict
 from notifier.model.runtime import Clock
 from notifier.sending.batch import Push

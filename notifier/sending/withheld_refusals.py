@@ -6,7 +6,7 @@ So a wrong setting or message never makes good tokens look dead. Counts by endpo
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from notifier.model.membership import Tally
+from notifier.model.lane_membership import Tally
 from notifier.model.outcome import Disposition, Suspicion, Verdict
 from notifier.model.plurals import counted
 

@@ -29,10 +29,10 @@ from audiences.manifest_format import NAME, folder_of
 from audiences.run_cut import S3Cutter
 from audiences.sources import local_files
 from notifier.audience import FileCache, Suppression
-from notifier.composition.hops import is_counted_late
 from notifier.composition.library import S3Library
 from notifier.lifecycle.admission import Admission
 from notifier.lifecycle.admitted import NotAdmitted
+from notifier.lifecycle.run_closing import is_counted_late
 from notifier.model.campaign import Part
 from notifier.model.campaign_reading import read_campaign
 from notifier.model.caps import Cap, CapDefaults

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.composition.hops import close_run
 from notifier.events.announcement import DETAIL_TYPE, SOURCE, EventBridgeAnnouncer
+from notifier.lifecycle.run_closing import close_run
 from notifier.model.account import Account
 from notifier.model.cursor import Cursor
-from notifier.model.membership import MEMBER_MS, Member, member_name
+from notifier.model.lane_membership import MEMBER_MS, Member, member_name
 from notifier.model.run import Control, Ending, Lane, LaneLost, LaneState, LaneTaken, Run, source_of
 from notifier.model.span import Span, spans_of
 from notifier.model.summary import Summary

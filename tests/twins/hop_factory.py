@@ -7,9 +7,9 @@ from typing import Any
 
 from notifier.composition.gateways import lane_shares
 from notifier.composition.hop_maker import Gateways, Observers, Ports, Users, make_hop
-from notifier.composition.hops import close_run
 from notifier.lifecycle.admitted import AdmittedCampaign, NotAdmitted, StillPreparing
 from notifier.lifecycle.lane_worker import LaneWorker
+from notifier.lifecycle.run_closing import close_run
 from notifier.model.campaign import Campaign
 from notifier.model.campaign_reading import read_campaign
 from notifier.model.cursor import Cursor

@@ -7,8 +7,8 @@ import msgspec
 
 from notifier.model.account import Account
 from notifier.model.hold import Hold
+from notifier.model.lane_membership import Member, Membership, lapsed
 from notifier.model.ledger import Approval
-from notifier.model.membership import Member, Membership, lapsed
 from notifier.model.preparation import Preparation, PreparationState, Stage
 from notifier.model.run import (
     HAND_OVER_MS,

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from notifier.gateway.keys import PATIENCE_S, REST_S
+from notifier.gateway.credentials import PATIENCE_S, REST_S
 from notifier.lifecycle.lane_worker import Invocation
 from notifier.model.outcome import Access, Readiness
 from notifier.model.run import Control, Lane, LaneState
@@ -128,7 +128,7 @@ class Schedule:
         return act
 
     def _access_of(self, endpoint: str, now_s: float) -> Access | None:
-        """Fetched at first, then out of reach: as `notifier.gateway.keys` reports it."""
+        """Fetched at first, then out of reach: as `notifier.gateway.credentials` reports it."""
         for name, from_s, length_s in () if self.calm else self.faults.away:
             without_s = now_s - START_S - from_s
             if name == endpoint and 0 <= without_s < length_s:

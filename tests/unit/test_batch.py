@@ -17,7 +17,7 @@ from notifier.model.run import UnfinishedClaim
 from notifier.model.spelling import BrokenRecord
 from notifier.sending.batch import NO_TEXTS, Batch
 from notifier.sending.batch_builder import BatchBuilder
-from notifier.sending.repeats import mark_suspected
+from notifier.sending.possible_repeats import mark_suspected
 from notifier.sending.settled_batch import SettledBatch
 
 IOS = {"platform": "ios", "token": "a" * 64}

@@ -9,7 +9,7 @@ from notifier.composition.gateways import endpoints
 from notifier.composition.process import Process
 from notifier.composition.settings import read_settings
 from notifier.events.concurrency import KEPT_FREE, Concurrency, read_concurrency
-from notifier.model.membership import MEMBER_MS, Member, member_name
+from notifier.model.lane_membership import MEMBER_MS, Member, member_name
 from notifier.model.run import Run, source_of
 from operations.cli.setup import concurrency_check
 from tests.twins.clock import TwinClock

@@ -1,6 +1,6 @@
 """Refusals that could be our fault, judged over the lanes of a run."""
 
-from notifier.model.membership import Tally
+from notifier.model.lane_membership import Tally
 from notifier.model.outcome import Disposition, Suspicion, Verdict
 from notifier.sending.circuit_breaker import MIN_LASTING_S, CircuitBreaker
 from notifier.sending.withheld_refusals import WithheldRefusals

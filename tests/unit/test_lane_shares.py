@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import pytest
 
-from notifier.model.membership import MEMBER_MS, Member, Membership
+from notifier.model.lane_membership import MEMBER_MS, Member, Membership
 from notifier.sending.lane_shares import ALL_HAVE_SEEN_S, LaneBudget, LaneRateLimit, LaneShares
 from notifier.sending.rate_limit import SHARE_EVERY_S, UNLIMITED, RateLimit
 from tests.twins.clock import TwinClock

@@ -7,7 +7,7 @@ from notifier.model.cursor import Cursor
 from notifier.model.recipient import Device, Platform
 from notifier.model.run import UnfinishedClaim
 from notifier.sending.batch import Batch, Push
-from notifier.sending.repeats import with_later_repeats, with_own_repeats
+from notifier.sending.possible_repeats import with_later_repeats, with_own_repeats
 from notifier.sending.settled_batch import CountedOnce, SettledBatch
 
 

@@ -24,7 +24,7 @@ from notifier.model.summary import Summary, summary_of
 from notifier.sending.batch import Batch
 from notifier.sending.batch_source import ChangedInput, InputUnreachable
 from notifier.sending.hop_exit import WAIT_MS
-from notifier.sending.repeats import as_never_formed
+from notifier.sending.possible_repeats import as_never_formed
 from notifier.sending.settled_batch import SettledBatch
 from notifier.sending.settling import REFUSALS, SLOW_S
 from tests.twins.background import TwinTask

@@ -6,7 +6,7 @@ token serves every connection of the process: Apple allows no newer one within 2
 
 from typing import Any
 
-from notifier.gateway.keys import Grant
+from notifier.gateway.credentials import Grant
 from notifier.gateway.pem import P256, BadKey, clean_key
 from notifier.gateway.secrets import BadSecret, Secret
 

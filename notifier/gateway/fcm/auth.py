@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from notifier.gateway.credentials import Grant
 from notifier.gateway.fcm.token_endpoint import Answered, failed, meaning_of
-from notifier.gateway.keys import Grant
 from notifier.gateway.pem import RSA, BadKey, clean_key
 from notifier.gateway.secrets import BadSecret, CredentialsUnavailable, Secret
 

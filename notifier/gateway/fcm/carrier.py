@@ -2,14 +2,14 @@
 
 from notifier.content.render import Wording
 from notifier.gateway.carrier import Gateway, GatewayCarrier, RunContent
+from notifier.gateway.credentials import RefreshableCredentials
 from notifier.gateway.fcm.auth import Credentials
 from notifier.gateway.fcm.message import MAX_PAYLOAD_BYTES, Prepared, path
 from notifier.gateway.fcm.verdict import judge
-from notifier.gateway.keys import Keys
 from notifier.gateway.payload import Label
 
 
-def carrier(endpoint: str, keys: Keys[Credentials], content: RunContent) -> GatewayCarrier:
+def carrier(endpoint: str, keys: RefreshableCredentials[Credentials], content: RunContent) -> GatewayCarrier:
     """The carrier of one run. Works without a secret: `access` then says what is missing."""
 
     def prepare(wording: Wording, label: Label) -> Prepared:

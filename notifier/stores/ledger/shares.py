@@ -11,7 +11,7 @@ import msgspec
 from boto3.dynamodb.conditions import Attr
 
 from notifier.dynamodb import Item, Update, item_of
-from notifier.model.membership import Member, Membership, lapsed
+from notifier.model.lane_membership import Member, Membership, lapsed
 from notifier.model.run import LEDGER_VERSION
 from notifier.stores.ledger.due_lanes import DueLanes
 from notifier.stores.ledger.items import as_json

@@ -47,7 +47,7 @@ _AUTHORIZATION = "authorization: Bearer " + "a" * 200
 
 
 class Credentials:
-    """What `Keys` gives, once and for all."""
+    """What `RefreshableCredentials` gives, once and for all."""
 
     generation = 0
     project_id, topic = "bench", "com.example.app"

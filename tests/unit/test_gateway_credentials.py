@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from notifier.gateway.keys import LONGEST_REST_S, PATIENCE_S, REST_S, Grant, Keys
+from notifier.gateway.credentials import LONGEST_REST_S, PATIENCE_S, REST_S, Grant, RefreshableCredentials
 from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsUnavailable, Secret
 from notifier.model.outcome import Access, Readiness
 from tests.twins.background import TwinBackground
@@ -26,7 +26,7 @@ class Bench:
         self.read_trouble: Exception | None = None
         self.grant_trouble: dict[str, Exception] = {}
         self.reads = self.grants = 0
-        self.keys: Keys[BenchCredentials] = Keys(
+        self.keys: RefreshableCredentials[BenchCredentials] = RefreshableCredentials(
             self.read, lambda secret: BenchCredentials(self, secret), self.background, self.clock.now
         )
 

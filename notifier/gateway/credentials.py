@@ -90,7 +90,7 @@ class _Fetch(NamedTuple):
     looks: int
 
 
-class Keys(Generic[C]):
+class RefreshableCredentials(Generic[C]):
     """One gateway's credentials, one per process: an APNs token serves every connection of the process.
 
     Everything is called from one thread; only `_obtain` runs in the background.
