@@ -10,10 +10,20 @@ import msgspec
 
 from approval.functions import StackFunction, heed
 from approval.people import Person
+from approval.reasons import reason_in_words
 from approval.request import Forbidden
 
 _STEPS = ("find", "erase", "export")
 """What changes something: each is an entry of the trail, and the first two begin a job."""
+
+
+_AT = {
+    "reading": "Files read",
+    "runs": "Campaigns erased from",
+    "files": "Other files looked through",
+    "checked": "Files checked once more",
+}
+"""What the function's steps are, each followed by so many of so many."""
 
 
 class NoOfficers(LookupError):
@@ -32,12 +42,29 @@ class PersonRow(msgspec.Struct, frozen=True):
     at: str
     reason: str | None = None
 
+    @property
+    def became(self) -> str:
+        """What became of it, for people."""
+        of = {"apns": "Apple", "fcm": "Google"}.get(self.gateway, "Apple or Google")
+        why = f": {reason_in_words(self.reason)}" if self.reason else ""
+        match self.outcome:
+            case "accepted":
+                return "in a rehearsal, which sends nothing" if self.reason == "dry_run" else f"accepted by {of}"
+            case "rejected":
+                return f"refused by {of}{why}"
+            case "failed":
+                return f"not sent{why}"
+            case "held":
+                return "held back for the control group"
+        return f"{self.outcome}{why}"
+
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """A run that left the user out, and why."""
+    """A run that left the user out, and why. `campaign_id` is "" where nothing says it any more."""
 
     run_id: str
     reason: str
+    campaign_id: str = ""
 
 
 class FoundPerson(msgspec.Struct, frozen=True):
@@ -63,6 +90,11 @@ class PrivacyJob(msgspec.Struct, frozen=True):
     step: str = ""
     done: int = 0
     total: int = 0
+
+    @property
+    def step_words(self) -> str:
+        """What it is at, for people."""
+        return _AT.get(self.step, self.step) or "It begins"
 
     @property
     def is_running(self) -> bool:

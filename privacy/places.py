@@ -47,6 +47,15 @@ OUT_OF_REACH = (
     "attributes of a sample user in the texts of test pushes, until BatchFileDays",
     "what Apple, Google and the phones have",
 )
+OUT_OF_REACH_WORDS = (
+    "the files, warehouses and lists outside of this stack that audiences came from",
+    "mails that were sent, and files that people downloaded",
+    "logs and backups, until they expire",
+    "working copies of audiences, which are gone within hours",
+    "texts of test pushes that were filled in as this person sees them, until they expire",
+    "what Apple, Google and the phones have",
+)
+"""The same, in the same order, for officers on a page."""
 MADE_HERE = (
     "audiences/prepared/",
     "audiences/queried/",

@@ -5,6 +5,7 @@ look-up is in the trail before anything is read, an erasure's users are suppress
 breaks off later, both are on record.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,12 +13,12 @@ from typing import Any
 import msgspec
 
 from notifier.model.plurals import counted
-from privacy.erase import OBJECTS_PER_S, Erased, Stack, erase, in_words, read_versions
+from privacy.erase import OBJECTS_PER_S, Erased, Stack, erase, read_versions
 from privacy.jobs import Job, Jobs, JobState, new_id
-from privacy.places import OUT_OF_REACH
+from privacy.places import OUT_OF_REACH_WORDS
 from privacy.waiting import waited_for
 from privacy.whom import key_of, suppress
-from reporting.person import Found, find, plan
+from reporting.person import Found, Plan, find, plan
 from reporting.trail import LookUp, hashed, note, read_trail
 
 MAX_USERS = 1_000
@@ -27,11 +28,15 @@ NAMED = 50
 """Of what is left so many objects are named: a job is one item of DynamoDB, of 400 kB at most."""
 MAX_ANSWER_BYTES = 4_000_000
 """Lambda answers with 6 MB at most."""
-_TOO_MUCH = "this user has too much for a page. On a computer: notifier find USER --export FILE"
+_TOO_MUCH = "this user has too much for a page. An engineer can export it (notifier find USER --export FILE)"
+_REHEARSED = "dry_run"
+"""The reason of a row of a rehearsal."""
+_CENT, _SHOWN_MB = 0.01, 0.05
+"""Less than these is said as such."""
 REPORT_EVERY_MS = 2_000
 RESERVE_MS = 2_000
 """Time that is left to write down how far it came."""
-BY_COMPUTER = "On a computer with the stack's rights: notifier erase --again"
+BY_COMPUTER = "An engineer brings it to its end (notifier erase --again)."
 
 
 class Refused(Exception):
@@ -92,7 +97,7 @@ class PrivacyService:
         match event.get("action"):
             case "plan":
                 planned = plan(self._stack.s3, self._stack.bucket, _user_id(event), _since_s(event))
-                return {"words": planned.in_words, "objects": planned.objects}
+                return {"words": cost_in_words(planned), "objects": planned.objects}
             case "find":
                 return self._find(_user_id(event), _since_s(event), by)
             case "export":
@@ -180,7 +185,11 @@ class PrivacyService:
         except TimeUp:
             done = Done(JobState.UNFINISHED, f"It takes longer than this function may. {BY_COMPUTER}")
         except Exception:
-            self._jobs.put(msgspec.structs.replace(job, state=JobState.FAILED, words="It failed: its log says why."))
+            self._jobs.put(
+                msgspec.structs.replace(
+                    job, state=JobState.FAILED, words="It failed. An engineer finds the reason in the log."
+                )
+            )
             raise
         self._jobs.put(msgspec.structs.replace(progress.job, state=done.state, words=done.words))
         return done
@@ -199,8 +208,9 @@ class PrivacyService:
         needed_ms = sum(len(some) for some in versions.values()) / OBJECTS_PER_S * 1000
         if needed_ms > remaining_ms() - RESERVE_MS:
             # Half an erasure is repeated from its beginning: it is better not begun.
-            why = f"For the rest this function has too little time: {in_words(versions)}"
-            return Done(JobState.UNFINISHED, f"Suppressed. {why}. {BY_COMPUTER}")
+            much = f"{sum(len(some) for some in versions.values()):,} versions of files"
+            why = f"For the rest there is too little time here: it reads {much}."
+            return Done(JobState.UNFINISHED, f"They get no push any more. {why} {BY_COMPUTER}")
         now = datetime.fromtimestamp(self._now_ms() / 1000, UTC)
         whom = suppress(self._stack.s3, self._stack.bucket, self._stack.suppression, (), now)
         found = erase(self._stack, whom, by, now, progress)
@@ -235,26 +245,59 @@ class _Progress:
             self._jobs.put(self.job)
 
 
+_BECAME = (
+    ("accepted", "accepted by Apple or Google"),
+    ("rehearsed", "in a rehearsal, which sends nothing"),
+    ("rejected", "refused by Apple or Google"),
+    ("failed", "not sent"),
+    ("held", "held back for the control group"),
+)
+"""What became of a push, in the order in which it is said."""
+
+
+def cost_in_words(planned: Plan) -> str:
+    """What a look-up reads, before anything is read."""
+    if not planned.objects:
+        return "Nothing is kept of that time: there is nothing to read."
+    cost = "less than a cent" if planned.usd < _CENT else f"about {planned.usd:.2f} US dollars"
+    size = f"{planned.megabytes:,.1f} MB" if planned.megabytes >= _SHOWN_MB else "less than 0.1 MB"
+    return (
+        f"It reads {counted(planned.objects, 'file')} of {counted(len(planned.runs), 'campaign')}, {size}. "
+        f"That takes about {_long(planned.seconds)}, and costs {cost}."
+    )
+
+
+def _long(seconds: int) -> str:
+    return counted(seconds, "second") if seconds < 120 else counted(round(seconds / 60), "minute")
+
+
 def found_in_words(found: Found) -> str:
-    """What a look-up found, in a sentence."""
-    campaigns = {row.campaign_id for row in found.rows}
+    """What a look-up found, in a sentence: what was sent, and what was not."""
     if not found.rows and not found.excluded:
-        return "This stack has no row of this user."
-    left_out = f", left out of {counted(len(found.excluded), 'run')}" if found.excluded else ""
-    return f"{counted(len(found.rows), 'row')} of {counted(len(campaigns), 'campaign')}{left_out}."
+        return "Nothing was sent to this user id, or what was is not kept any more."
+    kinds = Counter("rehearsed" if row.reason == _REHEARSED else row.outcome for row in found.rows)
+    said = [f"{counted(kinds[kind], 'push', 'pushes')} {words}" for kind, words in _BECAME if kinds[kind]]
+    # The noun once: 2 pushes accepted by Apple or Google, 1 not sent.
+    rest = [one.replace(" pushes ", " ", 1).replace(" push ", " ", 1) for one in said[1:]]
+    campaigns = counted(len({row.campaign_id for row in found.rows}), "campaign")
+    sent = [f"In {campaigns}: {', '.join([*said[:1], *rest])}."] if said else []
+    left_out = [f"Left out of {counted(len(found.excluded), 'campaign')}."] if found.excluded else []
+    return " ".join([*sent, *left_out])
 
 
 def erased_in_words(found: Erased) -> str:
     """What came of an erasure, and what it cannot reach."""
-    words = [f"{counted(len(found.runs), 'run')} changed, {counted(found.objects, 'version')} of objects deleted."]
+    deleted = counted(found.objects, "version")
+    words = [f"Taken out of {counted(len(found.runs), 'campaign')}; {deleted} of files deleted for good."]
     if found.waits_for:
-        words.append(f"The rest waits for {counted(len(found.waits_for), 'run')}, and is done when they have ended.")
-    words += [f"Left: {key}: {why}." for key, why in list(found.left.items())[:NAMED]]
+        running = counted(len(found.waits_for), "campaign")
+        words.append(f"The rest waits for {running} under way, and is erased by itself when that is over.")
+    words += [f"Not erased: {key}: {why}." for key, why in list(found.left.items())[:NAMED]]
     if (more := len(found.left) - NAMED) > 0:
-        words.append(f"And {more:,} more. {BY_COMPUTER} names all of them.")
+        words.append(f"And {more:,} more. An engineer sees all of them (notifier erase --again).")
     if found.is_done:
-        words.append("Nobody is left.")
-    return " ".join([*words, "Out of reach: " + "; ".join(OUT_OF_REACH) + "."])
+        words.append("Nothing of them is left here.")
+    return " ".join([*words, "Out of reach: " + "; ".join(OUT_OF_REACH_WORDS) + "."])
 
 
 def _user_id(event: Mapping[str, Any]) -> str:

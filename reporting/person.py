@@ -37,6 +37,8 @@ class LeftOut(msgspec.Struct, frozen=True):
     user_id: str
     reason: str
     record: int | None = None
+    campaign_id: str = ""
+    """Of the run, where its state is still there: the list itself has none."""
 
 
 _EXCLUDED = msgspec.json.Decoder(LeftOut)
@@ -61,9 +63,14 @@ class _Part(msgspec.Struct, frozen=True):
     key: str
 
 
+class _Campaign(msgspec.Struct, frozen=True):
+    id: str = ""
+
+
 class _State(msgspec.Struct, frozen=True):
     parts: tuple[_Part, ...]
     prepared: str = ""
+    campaign: _Campaign = _Campaign()
 
 
 class RunPlan(msgspec.Struct, frozen=True):
@@ -73,6 +80,7 @@ class RunPlan(msgspec.Struct, frozen=True):
     keys: tuple[str, ...]
     size: int
     by_index: bool
+    campaign_id: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -86,14 +94,27 @@ class Plan(msgspec.Struct, frozen=True):
         return sum(len(run.keys) for run in self.runs)
 
     @property
+    def megabytes(self) -> float:
+        """The size of what is read."""
+        return sum(run.size for run in self.runs) / 1e6
+
+    @property
+    def seconds(self) -> int:
+        """About how long that takes."""
+        return max(1, round(self.objects / OBJECTS_PER_S))
+
+    @property
+    def usd(self) -> float:
+        """About what that costs."""
+        return self.objects * S3_GET
+
+    @property
     def in_words(self) -> str:
         """For the operator, before anything is read."""
         indexed = sum(run.by_index for run in self.runs)
-        megabytes = sum(run.size for run in self.runs) / 1e6
-        seconds = max(1, round(self.objects / OBJECTS_PER_S))
         return (
             f"{len(self.runs):,} runs: {indexed:,} by the index of their audience, {len(self.runs) - indexed:,} whole. "
-            f"{self.objects:,} objects, {megabytes:,.1f} MB: about {seconds:,} s and ${self.objects * S3_GET:.4f}"
+            f"{self.objects:,} objects, {self.megabytes:,.1f} MB: about {self.seconds:,} s and ${self.usd:.4f}"
         )
 
 
@@ -126,6 +147,7 @@ def find(
 ) -> Found:
     """What the planned objects have of a user."""
     keys = [key for run in planned.runs for key in run.keys]
+    campaigns = {run.run_id: run.campaign_id for run in planned.runs}
     rows: list[Row] = []
     excluded: list[LeftOut] = []
     # The id as it stands in JSON. Only an object that has these bytes is decoded.
@@ -136,7 +158,9 @@ def find(
                 if key.startswith("rows/"):
                     rows += [row for row in (_ROWS.decode(line),) if row.user_id == user_id]
                 else:
-                    excluded += [one for one in (_EXCLUDED.decode(line),) if one.user_id == user_id]
+                    one = _EXCLUDED.decode(line)
+                    if one.user_id == user_id:
+                        excluded.append(msgspec.structs.replace(one, campaign_id=campaigns.get(one.run_id, "")))
             on_progress(n, len(keys))
     rows.sort(key=lambda row: (row.at, row.run_id, row.record, row.device))
     return Found(user_id, tuple(rows), tuple(excluded))
@@ -155,7 +179,8 @@ def _run_ids(client: Any, bucket: str) -> list[str]:
 
 
 def _plan_of(client: Any, bucket: str, run_id: str, user_id: str, since_s: float) -> RunPlan:
-    numbers = _numbers_of(client, bucket, run_id, user_id)
+    began = _state_of(client, bucket, run_id)
+    numbers = _numbers_of(client, bucket, run_id, user_id, began)
     # Rounds and claims of a batch have names that begin with its own.
     names = ["batch="] if numbers is None else [batch_name(number, 0) for number in numbers]
     keys: list[str] = []
@@ -168,15 +193,20 @@ def _plan_of(client: Any, bucket: str, run_id: str, user_id: str, since_s: float
                 keys.append(one["Key"])
                 size += one["Size"]
                 last_s = max(last_s, one["LastModified"].timestamp())
-    return RunPlan(run_id, tuple(keys) if last_s >= since_s else (), size, numbers is not None)
+    campaign_id = began.campaign.id if began is not None else ""
+    return RunPlan(run_id, tuple(keys) if last_s >= since_s else (), size, numbers is not None, campaign_id)
 
 
-def _numbers_of(client: Any, bucket: str, run_id: str, user_id: str) -> list[int] | None:
-    """The batches of which one has the user if the run's audience has; None where nothing says which."""
+def _state_of(client: Any, bucket: str, run_id: str) -> _State | None:
+    """What was stored when the run began; None where it has expired."""
     body = _body(client, bucket, f"state/run_id={run_id}/campaign.json")
-    if body is None:
+    return None if body is None else msgspec.json.decode(body, type=_State)
+
+
+def _numbers_of(client: Any, bucket: str, run_id: str, user_id: str, began: _State | None) -> list[int] | None:
+    """The batches of which one has the user if the run's audience has; None where nothing says which."""
+    if began is None:
         return None
-    began = msgspec.json.decode(body, type=_State)
     cut = _body(client, bucket, f"{CUT_PREFIX}run_id={run_id}/_manifest.json")
     if cut is None and _body(client, bucket, f"state/run_id={run_id}/cut.json") is not None:
         # The prepared audience's own manifest would lead to other batches.

@@ -153,7 +153,9 @@ def time_tag(ms: int | None) -> Markup:
 def iso_tag(text: str) -> Markup:
     """A time as another function writes it, `2026-11-21T14:05:00+00:00`, for people; anything else as it is."""
     try:
-        return time_tag(int(datetime.fromisoformat(text).timestamp() * 1000))
+        at = datetime.fromisoformat(text)
+        # Rows have no offset: their times are UTC, wherever this runs.
+        return time_tag(int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000))
     except ValueError:
         return escape(text)
 

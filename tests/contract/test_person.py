@@ -94,7 +94,9 @@ def test_the_index_leads_to_everybody(stack: Stack, n: int) -> None:
 def test_who_was_left_out_is_found_too(stack: Stack) -> None:
     """A suppressed user has no row in that run, and the reason is found."""
     found = find(stack.client, stack.bucket, LEFT_OUT, plan(stack.client, stack.bucket, LEFT_OUT))
-    assert [(one.run_id, one.reason) for one in found.excluded] == [(stack.plain.run_id, "suppressed")]
+    assert [(one.run_id, one.campaign_id, one.reason) for one in found.excluded] == [
+        (stack.plain.run_id, "first", "suppressed")
+    ]
     assert [row.run_id for row in found.rows] == [stack.prepared.run_id]
 
 

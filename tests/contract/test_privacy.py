@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -13,15 +14,19 @@ import pytest
 from approval.officers import NoOfficers, Officers
 from approval.people import Person, may_sign_in, person
 from approval.request import Forbidden, Refused
+from notifier.model.outcome import Row
 from notifier.model.run import Run
+from notifier.sending.carrier import DRY_RUN
 from notifier.stores.ledger import DynamoLedger
 from privacy import app, service
 from privacy.erase import Erased, Stack
 from privacy.jobs import PREFIX, Jobs, JobState
-from privacy.service import PrivacyService
+from privacy.places import OUT_OF_REACH, OUT_OF_REACH_WORDS
+from privacy.service import PrivacyService, cost_in_words, found_in_words
 from privacy.service import Refused as NotDone
 from privacy.waiting import KEY as WAITING
 from privacy.waiting import note_waiting, waited_for
+from reporting.person import Found, LeftOut, Plan, RunPlan
 from reporting.proof.audit import audit
 from reporting.trail import PREFIX as TRAIL
 from tests.contract.moto_stores import client_of, make_table, moto_server, new_name
@@ -128,14 +133,14 @@ def made(endpoint: str) -> Office:
 
 def test_an_officer_finds_and_exports_a_person(office: Office) -> None:
     """The look-up is in the trail before anything is read; what was found is there for its officer, and as JSON."""
-    assert "1 runs" in office.officers.cost(OFFICER, WHO)
+    assert "of 1 campaign, " in office.officers.cost(OFFICER, WHO)
     assert office.trail() == []
     id_ = office.officers.find(OFFICER, WHO)
     assert office.trail() == [(OLIVE, "find")]
     running, nothing = office.officers.job(OFFICER, id_)
     assert (running.is_running, nothing) == (True, None)
     job, found = office.done(id_)
-    assert (job.state, job.words) == ("done", "1 row of 1 campaign.")
+    assert (job.state, job.words) == ("done", "In 1 campaign: 1 push accepted by Apple or Google.")
     assert found.user_id == WHO
     assert [(row.campaign_id, row.run_id) for row in found.rows] == [("audited", office.run.run_id)]
     exported = json.loads(office.officers.export(OFFICER, id_))
@@ -150,7 +155,11 @@ def test_an_officer_finds_and_exports_a_person(office: Office) -> None:
 def test_whoever_is_in_no_run_is_not_found(office: Office) -> None:
     """It says so, and the look-up is in the trail like any other."""
     job, found = office.done(office.officers.find(OFFICER, "nobody"))
-    assert (job.state, job.words, found.rows) == ("done", "This stack has no row of this user.", ())
+    assert (job.state, job.words, found.rows) == (
+        "done",
+        "Nothing was sent to this user id, or what was is not kept any more.",
+        (),
+    )
     assert office.trail() == [(OLIVE, "find")]
 
 
@@ -210,7 +219,7 @@ def test_an_officer_erases_a_person(office: Office) -> None:
     assert left(office.stack, {WHO})
     job, found = office.done(id_)
     assert (job.state, found) == ("done", None), job
-    assert "Nobody is left." in job.words
+    assert "Nothing of them is left here." in job.words
     assert not left(office.stack, {WHO})
     # The answer about another user stays.
     assert office.keys(PREFIX) == [f"{PREFIX}{other}.json"]
@@ -225,7 +234,7 @@ def test_what_waits_for_a_run_is_erased_at_its_end(office: Office) -> None:
     summary = office.body(key)
     stack.s3.delete_object(Bucket=stack.bucket, Key=key)
     job, _ = office.done(office.officers.erase(OFFICER, [WHO]))
-    assert (job.state, "waits for 1 run" in job.words) == ("unfinished", True), job
+    assert (job.state, "waits for 1 campaign under way" in job.words) == ("unfinished", True), job
     assert left(stack, {WHO})
 
     def ended(run_id: str) -> Any:
@@ -341,7 +350,9 @@ def test_a_look_up_too_large_for_a_page(idle: Office, monkeypatch: pytest.Monkey
     id_ = idle.officers.find(OFFICER, WHO)
     idle.function.work()
     monkeypatch.setattr(service, "MAX_ANSWER_BYTES", 100)
-    with pytest.raises(NotDone, match=r"too much for a page\. On a computer: notifier find USER --export FILE"):
+    with pytest.raises(
+        NotDone, match=r"too much for a page\. An engineer can export it \(notifier find USER --export FILE\)"
+    ):
         idle.function.service.carry_out({"action": "job", "job": id_, "by": OLIVE})
     for key in (*idle.keys(TRAIL), *idle.keys(PREFIX)):
         idle.stack.s3.delete_object(Bucket=idle.stack.bucket, Key=key)
@@ -362,14 +373,14 @@ def test_an_erasure_that_leaves_thousands_of_objects_comes_to_its_end(idle: Offi
     """The first are named, the others counted: what is said of them fits into the job's item, with the longest keys."""
     left = {f"standing/{n}/".ljust(1_024, "x"): "not JSON, which may have an erased user" for n in range(4_000)}
     words = service.erased_in_words(Erased({}, 0, 0, {}, left))
-    assert (words.count("Left: "), "And 3,950 more. " in words) == (50, True)
+    assert (words.count("Not erased: "), "And 3,950 more. " in words) == (50, True)
     assert "Nobody is left" not in words
     jobs = idle.function.service._jobs
     job = msgspec.structs.replace(idle.function.service._begun("erase", OLIVE), state=JobState.UNFINISHED, words=words)
     jobs.put(job)
     assert jobs.get(job.id) == job
     few = service.erased_in_words(Erased({}, 0, 0, {}, dict(list(left.items())[:50])))
-    assert (few.count("Left: "), " more. " in few) == (50, False)
+    assert (few.count("Not erased: "), " more. " in few) == (50, False)
 
 
 def test_a_job_that_broke_off_says_so(office: Office) -> None:
@@ -404,3 +415,57 @@ def test_what_cannot_be_done(idle: Office, ask: dict[str, Any], why: str) -> Non
     with pytest.raises(NotDone, match=why):
         idle.function.service.carry_out({**ask, "by": OLIVE})
     assert idle.trail() == []
+
+
+def row(outcome: str, reason: str | None = None, campaign: str = "a") -> Row:
+    return Row("r", campaign, 0, 0, WHO, "default", "ios", "apns", outcome, reason, 200, None, None, 1, None, "")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rows", "left_out", "words"),
+    [
+        ((), 0, "Nothing was sent to this user id, or what was is not kept any more."),
+        ((row("accepted"),), 0, "In 1 campaign: 1 push accepted by Apple or Google."),
+        ((row("held"),), 0, "In 1 campaign: 1 push held back for the control group."),
+        (
+            (row("failed", "expired"), row("accepted"), row("accepted", campaign="b"), row("rejected", "Unregistered"),
+             row("accepted", DRY_RUN, "c")),
+            2,
+            ("In 3 campaigns: 2 pushes accepted by Apple or Google, 1 in a rehearsal, which sends nothing, 1 refused "
+            "by Apple or Google, 1 not sent. Left out of 2 campaigns."),
+        ),
+        ((), 1, "Left out of 1 campaign."),
+    ],
+)  # fmt: skip
+def test_what_was_found_in_words(rows: tuple[Row, ...], left_out: int, words: str) -> None:
+    """What was sent, and what was not; a rehearsal sends nothing, whatever its rows say."""
+    excluded = tuple(LeftOut("r", WHO, "capped") for _ in range(left_out))
+    assert found_in_words(Found(WHO, rows, excluded)) == words
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        ((), "Nothing is kept of that time: there is nothing to read."),
+        (
+            (RunPlan("r", ("k",), 10, by_index=True),),
+            "It reads 1 file of 1 campaign, less than 0.1 MB. That takes about 1 second, and costs less than a cent.",
+        ),
+        (
+            (RunPlan("r", ("k",) * 60_000, 3_400_000_000, by_index=False),) * 2,
+            (
+                "It reads 120,000 files of 2 campaigns, 6,800.0 MB. That takes about 50 minutes, and costs about "
+                "0.05 US dollars."
+            ),
+        ),
+    ],
+)
+def test_what_a_look_up_costs_in_words(runs: tuple[RunPlan, ...], words: str) -> None:
+    """In files, seconds and money, before anything is read."""
+    assert cost_in_words(Plan(runs)) == words
+
+
+def test_what_is_out_of_reach_is_said_whole() -> None:
+    """An officer reads as many places as the command line names, and none of its parameters."""
+    assert len(OUT_OF_REACH_WORDS) == len(OUT_OF_REACH)
+    assert not re.search(r"[A-Z][a-z]+[A-Z]|/", "; ".join(OUT_OF_REACH_WORDS))

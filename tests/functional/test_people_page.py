@@ -20,7 +20,9 @@ FOUND = {
             "outcome": "rejected", "at": "2026-11-20T10:00:00Z", "reason": "Unregistered",
         }
     ],
-    "excluded": [{"run_id": "r2", "reason": "suppressed"}],
+    "excluded": [
+        {"run_id": "r2", "reason": "suppressed", "campaign_id": "spring"}, {"run_id": "r3", "reason": "capped"},
+    ],
 }  # fmt: skip
 
 
@@ -87,8 +89,9 @@ def test_from_the_cost_to_the_export(world: World, privacy: Privacy) -> None:
     assert is_clean(shown)
     for words in (
         "20 Nov 2026, 10:00 UTC",
-        "the app was removed",
-        "wanted no pushes",
+        "<td>refused by Apple: the app was removed",
+        "<li>spring: wanted no pushes</li>",
+        "<li><code>r3</code>: had had enough campaigns</li>",
         "Export as JSON",
         "Erase this person",
     ):
@@ -200,3 +203,13 @@ def test_a_function_that_does_not_answer(world: World, failure: Exception, words
     assert (schedule.status, "Try again in a minute" in schedule.body) == (409, True)
     assert "It may be done" not in schedule.body
     assert asked == ["find", "show"]
+
+
+def test_what_an_engineer_brings_to_its_end(world: World, privacy: Privacy) -> None:
+    """The sentence has no command in it: that folds away."""
+    world.clock.forward(minutes=16)
+    words = "It takes longer than this function may. An engineer brings it to its end (notifier erase --again)."
+    privacy.job |= {"what": "erase", "state": "unfinished", "words": words}
+    page = world.browser(OLGA).get("/people/j0123456789").body
+    assert "An engineer brings it to its end.</span>" in page
+    assert "notifier erase --again" in page.partition("<summary>For the engineer</summary>")[2]

@@ -1,6 +1,7 @@
 """Words of the approval pages: names of variants and copies, gateways' reasons, characters that nobody sees."""
 
 import re
+import time
 
 import pytest
 
@@ -203,9 +204,17 @@ def test_what_nobody_sees_is_marked(text: str, shown: str) -> None:
     assert "<b>" not in html
 
 
-def test_a_time_that_another_function_has_written() -> None:
+def test_a_time_that_another_function_has_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the pages write times; what is none stays what it is, and is text."""
     assert str(iso_tag("2026-11-21T14:05:00+00:00")).endswith(">21 Nov 2026, 14:05 UTC</time>")
+    # Rows have no offset: they are UTC, wherever the pages run.
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert "21 Nov 2026, 14:05 UTC" in str(iso_tag("2026-11-21 14:05:00.123"))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
     assert str(iso_tag("soon <b>")) == "soon &lt;b&gt;"
 
 
