@@ -19,6 +19,7 @@ from audiences.database import text
 from audiences.faults import AudienceFault, limits_as_faults
 from audiences.reader import DUPLICATE, merged
 from audiences.rows import DEVICE_TYPE, DEVICES, ROW_BITS, RowTable
+from audiences.shape import KNOWN
 from audiences.sources import InputFile
 from notifier.model.plurals import counted
 
@@ -56,6 +57,19 @@ def all_devices(table: str) -> str:
         f"(SELECT device AS d FROM {table} WHERE device IS NOT NULL "
         f"UNION ALL SELECT unnest(several) FROM {table} WHERE several IS NOT NULL)"
     )
+
+
+def _mend_of(reason: str) -> str:
+    """What to do about the most frequent reason. Of a fault of JSON the reason says so itself."""
+    if reason.startswith("platform: not one of"):
+        return "write ios, android or web: APNS and iPhone are ios, FCM and GCM are android"
+    if reason == "not an object":
+        return 'write each user as an object: {"user_id": …, "platform": …, "token": …}'
+    if reason == "device: not an object":
+        return 'write each device as an object: {"platform": …, "token": …}'
+    if reason.partition(":")[0] in KNOWN:
+        return "each row needs user_id, platform and token (or a list devices): rename columns that have other names"
+    return "correct it, or export it again"
 
 
 class Preparation:
@@ -181,7 +195,9 @@ class Preparation:
             "SELECT reason, count(*) FROM invalid GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 3"
         ).fetchall()
         listed = "; ".join(f"{count:,} × {reason}" for reason, count in reasons)
-        raise AudienceFault(f"of {counted(sum(self.rows), 'row')} none can be sent to: {listed}", "check the columns")
+        name = f"{self.inputs[0].name}: " if len(self.inputs) == 1 else ""
+        problem = f"{name}of {counted(sum(self.rows), 'row')} none can be sent to: {listed}"
+        raise AudienceFault(problem, _mend_of(reasons[0][0] if reasons else ""))
 
     def lines(self) -> Iterator[list[tuple[int, int, bytes]]]:
         """The users in their order, as hash, number of devices, and the record's JSON text; several at once."""

@@ -14,6 +14,7 @@ from audiences.shape import KNOWN, UPDATED_AT
 from audiences.sources import InputFile
 from notifier.audience.json_faults import NOT_UTF8, encoding_fault
 from notifier.audience.limits import MAX_VALUE_BYTES
+from notifier.model.spelling import NAMES_FIRST, VALUES, are_values
 
 _SEPARATORS = (",", ";", "\t", "|")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\t]*\s*', re.IGNORECASE)
@@ -146,7 +147,7 @@ def header_of(text: str) -> tuple[str, list[str], int]:
     """The separator of a table, its columns by their known names, and how many lines are before its first row."""
     # A carriage return alone ends a line only in files that have no other ends, as Excel for Mac can write them.
     lines = text.split("\n" if "\n" in text else "\r")
-    at = next(n for n, line in enumerate(lines) if line.strip())
+    at = next(n for n, line in enumerate(lines) if line.strip() and not _is_comment(line))
     separator = None
     if found := _SEPARATOR_LINE.fullmatch(lines[at]):
         separator, at = found[1], next(n for n, line in enumerate(lines) if n > at and line.strip())
@@ -160,6 +161,11 @@ def header_of(text: str) -> tuple[str, list[str], int]:
 
     separator = separator or max(_SEPARATORS, key=lambda one: sum(column in _COLUMNS for column in columns(one)))
     return separator, columns(separator), at + 1
+
+
+def _is_comment(line: str) -> bool:
+    """Whether it is a line as tools write it before a header: when, and by whom, the table was made."""
+    return line.startswith("#") and "user" not in line.lower()
 
 
 def column_of(title: str) -> str:
@@ -181,6 +187,8 @@ def _cell(column: str, cell: str) -> str:
 def _check_columns(source: InputFile, columns: Sequence[str]) -> None:
     found = [column.lower() for column in columns]
     if "user_id" not in found or not {"token", "devices"} & set(found):
+        if are_values(columns):
+            raise AudienceFault(f"{source.name}: {VALUES}", NAMES_FIRST)
         shown = ", ".join(columns[:12]) or "none"
         raise AudienceFault(
             f"{source.name}: a user needs the columns user_id, platform and token; it has {shown}",

@@ -6,7 +6,7 @@ next character belongs to. A step returns False if it needs more text.
 
 import codecs
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from types import ModuleType
 
@@ -36,6 +36,16 @@ def _refuse(literal: str) -> object:
 
 
 _decoder = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
+
+
+def _meant(key: object, known: Sequence[str]) -> str:
+    """A hint for a key that is misspelled, or is a campaign's. The key itself may be a user's id, and is not shown."""
+    import difflib  # noqa: PLC0415 - only for a file that is refused
+
+    if key in ("id", "message", "variants", "title", "body"):
+        return ": what is the campaign's belongs into `campaign`"
+    close = difflib.get_close_matches(str(key).lower(), known, 1)
+    return f": did you mean `{close[0]}`?" if close else ""
 
 
 class DocumentParser:
@@ -183,7 +193,7 @@ class DocumentParser:
             return False
         key, length = found
         if not isinstance(key, str) or key not in self._known:
-            raise self._broken(f"an unknown key at the top (known: {', '.join(self._known)})")
+            raise self._broken(f"an unknown key at the top (known: {', '.join(self._known)}){_meant(key, self._known)}")
         if key in self.values or (key == USERS and self.has_users):
             raise self._broken(f"a second `{key}` at the top")
         # A batch file with both would be sent to one of them, and its author may have meant the other.

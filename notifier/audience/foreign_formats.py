@@ -4,9 +4,9 @@ Every message names the format and the command that makes an audience of the fil
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from notifier.audience.json_faults import encoding_fault
+from notifier.audience.json_faults import encoding_fault, foreign_word
 
 HEAD_BYTES = 512
 """So much of a file is enough to recognise its format: a tar archive has its magic at byte 257."""
@@ -50,7 +50,15 @@ _HADOOP_HEAD_BYTES = 13
 _HTML = re.compile(rb"<!doctype html|<html|<head|<body", re.IGNORECASE)
 _SEPARATORS = (b",", b";", b"\t", b"|")
 _USER_COLUMNS = frozenset({"user_id", "token", "devices"})
-_PINPOINT_COLUMNS = frozenset({"ChannelType", "Address"})
+_PINPOINT_COLUMNS = frozenset({"channeltype", "address"})
+_WRAPPERS = ("after", "payload", "_source", "user", "record", "value", "fullDocument", "doc", "data", "fields")
+"""Members in which databases, logs and search engines put a record; the first that has one. `after` is beside `before`.
+"""
+_JSON_IN_TEXT = re.compile(rb'"\s*\{\s*\\*"')
+_LINE_AFTER_KEY = re.compile(rb'[^\t{"]*\t\{\s*"')
+_YAML = re.compile(rb"---|[a-zA-Z_]+:[ \t]*[\r\n]+[ \t]*[-a-zA-Z_]")
+_LINES_BEFORE_HEADER = 5
+TABLE = "a table (CSV), not JSON: notifier convert FILE -o audience.jsonl"
 
 
 def foreign_format(head: bytes) -> str | None:
@@ -77,36 +85,104 @@ def look_of(text: bytes) -> str | None:
         return "a web page (HTML), not JSON: it may be the page of an error or of a sign-in; download the file again"
     if text.startswith(b"<"):
         return "XML, not JSON: export it as JSON"
-    header, _, _ = text.partition(b"\n" if b"\n" in text else b"\r")
+    if comment := foreign_word(text[:2], 0):
+        return comment
+    if _JSON_IN_TEXT.match(text):
+        return "each line is JSON within a text in quotes: jq -c fromjson FILE > audience.jsonl"
+    return _look_of_line(text)
+
+
+def _look_of_line(text: bytes) -> str | None:
+    """The format by the first line."""
+    end = b"\n" if b"\n" in text else b"\r"
+    header, _, rest = text.partition(end)
     if len(header) >= HEAD_BYTES or not header.strip():
         return None
-    separator = max(_SEPARATORS, key=header.count)
-    if separator not in header or not _is_text(header):
-        return None
-    if {b"ChannelType", b"Address"} <= {name.strip(b'" \r') for name in header.split(separator)}:
-        return "Amazon Pinpoint's endpoints as a table, not JSON: notifier convert pinpoint FILE -o audience.jsonl"
-    return "a table (CSV), not JSON: notifier convert FILE -o audience.jsonl"
+    if b"\x01" in header:
+        return (
+            "a text of Hive's or Athena's, its columns separated by \\x01, not JSON: "
+            "write it in the format PARQUET or JSON"
+        )
+    if _YAML.match(text):
+        return "YAML, not JSON: yq -o json FILE > audience.json"
+    if _LINE_AFTER_KEY.match(header):
+        return "JSON with a key before it in each line: cut -f2- FILE > audience.jsonl"
+    columns = _columns_of(header)
+    if len(columns) > 1 and _is_text(header):
+        if columns >= _PINPOINT_COLUMNS:
+            return "Amazon Pinpoint's endpoints as a table, not JSON: notifier convert pinpoint FILE -o audience.jsonl"
+        return TABLE
+    if any(_columns_of(line) & _USER_COLUMNS for line in rest.split(end)[:_LINES_BEFORE_HEADER]):
+        return f"{TABLE}; leave out the lines before the names of its columns"
+    return None
 
 
 def shape_fault(value: Mapping[str, object]) -> str | None:
     """Why a file with this first object has no users where they are expected; None if it may have them."""
     columns = {name.lower() for name in value}
+    members = list(value.values())
+    if fault := _typed_fault(value) or _by_columns_fault(value, columns):
+        return fault
     if _USER_COLUMNS & columns:
         return None
     if "users" in value:
         return users_fault(value["users"])
-    if value.keys() >= _PINPOINT_COLUMNS:
+    if columns >= _PINPOINT_COLUMNS:
         return "Amazon Pinpoint's endpoints, not users: notifier convert pinpoint FILE -o audience.jsonl"
-    members = list(value.values())
     if list(value) == ["Item"] and isinstance(members[0], dict):
         return (
             "DynamoDB's export, each record under `Item` with its types: "
             "duckdb -c \"COPY (SELECT Item.user_id.S AS user_id, … FROM read_json('FILE')) TO 'audience.jsonl'\""
         )
-    if any(map(_is_user, members)):
-        return KEYED
-    if any(isinstance(member, list) and member and _is_user(member[0]) for member in members):
-        return "the users are in a list that is not called `users`: rename it, or save the list alone"
+    if list(value) == ["entries"] and isinstance(members[0], list):
+        return "a manifest, which lists files and has no users: name the files that it lists"
+    return _deeper_fault(value)
+
+
+def _typed_fault(value: Mapping[str, object]) -> str | None:
+    """The fault of a record whose values have their types beside them, as two databases write them."""
+    found = next((inner for name, inner in value.items() if name.lower() == "user_id"), None)
+    names = list(found) if isinstance(found, dict) else []
+    if names in (["S"], ["N"]):
+        return (
+            "DynamoDB's values with their types: "
+            "duckdb -c \"COPY (SELECT user_id.S AS user_id, … FROM read_json('FILE')) TO 'audience.jsonl'\""
+        )
+    if len(names) == 1 and str(names[0]).startswith("$"):
+        return "MongoDB's values with their types: mongoexport writes plain ones of fields that are text: $toString"
+    return None
+
+
+def _by_columns_fault(value: Mapping[str, object], columns: Collection[str]) -> str | None:
+    """The fault of a table that is written column by column, as pandas and R do."""
+    members = list(value.values())
+    is_split = isinstance(value.get("columns"), list) and isinstance(value.get("data"), list)
+    is_by_name = "user_id" in columns and any(all(isinstance(one, kind) for one in members) for kind in (dict, list))
+    if is_split or is_by_name:
+        return (
+            "a table column by column, not user by user: "
+            "DataFrame.to_json('audience.jsonl', orient='records', lines=True)"
+        )
+    return None
+
+
+def _deeper_fault(value: Mapping[str, object]) -> str | None:
+    """The fault of an object whose users are within one of its members."""
+    users = [name for name, member in value.items() if _is_user(member)]
+    wrapper = next((name for name in _WRAPPERS if name in users), None)
+    if wrapper is not None:
+        return f"each record is within `{wrapper}`: jq -c .{wrapper} FILE > audience.jsonl"
+    if users:
+        return KEYED if len(users) == len(value) else "each record is within another object: write it without that"
+    for member in value.values():
+        if isinstance(member, list) and member and _is_user(member[0]):
+            names = {str(name).lower() for name in member[0]}
+            if "user_id" not in names and len(value) > 1:
+                return "a record's devices are in a list that is not called `devices`, and no column is called user_id"
+            fault = _typed_fault(member[0])
+            return fault or "the users are in a list that is not called `users`: rename it, or save the list alone"
+        if isinstance(member, dict) and isinstance(member.get("users"), list):
+            return "`users` is within another object: save that object alone"
     return None
 
 
@@ -154,6 +230,12 @@ def _is_hadoop_snappy(head: bytes) -> bool:
         if not byte & 0x80:
             break
     return length == int.from_bytes(head[:4]) > 0
+
+
+def _columns_of(header: bytes) -> set[str]:
+    """The names in a line, in lower case, as the separator that is most frequent yields them."""
+    separator = max(_SEPARATORS, key=header.count)
+    return {name.strip(b'" \r').decode(errors="replace").lower() for name in header.split(separator)}
 
 
 def _is_text(line: bytes) -> bool:

@@ -9,11 +9,13 @@ UTF16 = "not UTF-8 but UTF-16: save it as UTF-8"
 UTF32 = "not UTF-8 but UTF-32: save it as UTF-8"
 
 _WITHIN_CHARACTERS = bytes(range(0x80, 0xC0))
-_FOREIGN_WORD = re.compile(rb"NaN|nan|-?Infinity|-?inf|None|True|False|undefined|'|//|/\*")
+_FOREIGN_WORD = re.compile(rb"NaN|nan|-?Infinity|-?inf|None|True|False|undefined|'|//|/\*|\xe2\x80[\x98-\x9f]|\0")
 _FAULT_BY_LITERAL = {
     "'": "single quotes are not JSON: write the file by json.dump, not by str",
     "//": "a comment is not JSON: leave it out",
     "/*": "a comment is not JSON: leave it out",
+    "\0": "zero bytes are not JSON: the file was not written whole: write it again",
+    **dict.fromkeys("‘’‚‛“”„‟", "curly quotes are not JSON: write straight ones"),
     **dict.fromkeys(("None", "True", "False"), "is not JSON: write the file by json.dump, not by str"),
 }
 _NULL = "is not JSON: write null (pandas: DataFrame.to_json does; json.dumps(…, allow_nan=False) finds the place)"

@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 
+FIX_THE_FILE = "fix the file at this position, or export it again"
+_BEGINNINGS = (0, 3)
+"""Where a format is recognised: at the first byte, or behind a byte-order mark."""
+
 
 class AudienceChanged(Exception):
     """The object in S3 is not the pinned one: it has other bytes or another version than stated, or was deleted."""
@@ -37,3 +41,10 @@ class BrokenFile(ValueError):
         self.reason = reason
         self.near = tuple(near)
         self.record = record
+
+    @property
+    def mend(self) -> str:
+        """What to do; empty where the reason says so itself: that of a file of another format."""
+        is_format = self.record is None and self.near[0] in _BEGINNINGS
+        has_mend = ": " in self.reason.removeprefix("not JSON: ")
+        return "" if is_format and has_mend else FIX_THE_FILE

@@ -4,7 +4,7 @@ GA4 writes `iOS`, Snowflake `USER_ID`, pandas 1000.0, warehouses an object as te
 token instead of the token. An ordinary record needs nothing of this: `recipient` calls it only if that fails.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,12 @@ FIRST_INEXACT = 2**53
 DESCRIBED = "token: a description of the data ({length = …, bytes = …}), the token is not in it: send the bytes as hex"
 _MAX_NAMES = 10_000
 """Distinct names of members that are remembered as usual."""
+
+_PLATFORMS = frozenset({"ios", "android", "web"})
+_LONGEST_NAME = 63
+"""Of a column's name: PostgreSQL's limit. A token has at least 64 characters."""
+VALUES = "its first line has values in place of the names of columns"
+NAMES_FIRST = "put a first line before it that names the columns: user_id, platform, token, with the same separator"
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _FAULTS = (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError)
@@ -65,6 +71,14 @@ class Columns:
             elif value is not None:
                 raise BrokenRecord(f"{column}: given twice, in names that differ only in case")
         return found
+
+
+def are_values(header: Iterable[str]) -> bool:
+    """Whether a table's first line has values, such as tokens, in place of the names of columns."""
+    cells = [cell.strip() for cell in header]
+    return any(
+        cell.lower() in _PLATFORMS or len(cell) > _LONGEST_NAME or "{" in cell or "\x01" in cell for cell in cells
+    )
 
 
 def normalised(value: object) -> object:

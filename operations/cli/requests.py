@@ -198,7 +198,7 @@ def faults() -> Iterator[None]:
     except AudienceFault as error:
         raise CommandError(ExitCode.NOT_FINE, error.problem, error.mend) from None
     except BrokenFile as error:
-        raise CommandError(ExitCode.NOT_FINE, str(error), "fix the file at this position, or export it again") from None
+        raise CommandError(ExitCode.NOT_FINE, str(error), error.mend) from None
     except AudienceChanged as error:
         raise CommandError(ExitCode.NOT_FOUND, str(error), "begin again: the files were replaced meanwhile") from None
     except AudienceUnreachable as error:

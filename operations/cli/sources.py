@@ -36,7 +36,6 @@ WAIT_S = 0.5
 BEGINNING_BYTES = 256 * 1024
 """More than a campaign needs: its texts are limited."""
 CHECK_CREDENTIALS = "check the credentials and their permissions"
-FIX_THE_FILE = "fix the file at this position, or export it again"
 
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="A file on this machine, or s3://bucket/key.")]
 

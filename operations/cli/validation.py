@@ -17,7 +17,7 @@ from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.left_out import lists_of
 from operations.cli.options import AsJson, Stack, StackFile, console, notes, print_json
 from operations.cli.requests import From, RequestPlace, must_be_prepared, prepared_records
-from operations.cli.sources import FIX_THE_FILE, FileArgument, InputFiles, LazyCloud
+from operations.cli.sources import FileArgument, InputFiles, LazyCloud
 from operations.dry_check import Inspector, repeated_keys
 
 USERS_ALONE = "; if it is meant to hold users and no campaign, add --users-only"
@@ -102,7 +102,7 @@ def _inspect(
             inspector.add_fault(fault)
     except BrokenFile as error:
         # An audience part is no batch file: the likely slip is a missing option, not a broken file.
-        mend = FIX_THE_FILE + ("" if head or users_only else USERS_ALONE)
+        mend = error.mend + (USERS_ALONE if error.mend and not head and not users_only else "")
         inspector.add_fault(Fault("file", str(error), mend))
 
 

@@ -10,7 +10,7 @@ from notifier.model.plain_words import quoted
 from notifier.model.plurals import counted
 from notifier.model.recipient import UserRecord
 from notifier.model.record_reading import read_recipient
-from notifier.model.spelling import BrokenRecord
+from notifier.model.spelling import NAMES_FIRST, VALUES, BrokenRecord, are_values
 from operations.broken_groups import BrokenGroup, RecordPlace, add_broken
 from operations.convert.grouping import grouped
 from operations.convert.table import BadTable, Table, check_id
@@ -57,8 +57,12 @@ def _check(table: Table, columns: Sequence[str]) -> None:
     names = ", ".join(quoted(name) for name in table.columns[:12]) or "none"
     if table.columns and table.columns[0].startswith(("{", "[")):
         raise BadTable("JSON already, not a table", "notifier validate FILE --users-only")
+    if not table.columns:
+        raise BadTable("the file is empty", "export the table again")
+    if are_values(table.columns):
+        raise BadTable(VALUES, f"{NAMES_FIRST}; another separator: --separator")
     # Before the check for missing columns, whose advice would be to rename dozens of them.
-    if {"ChannelType", "Address"} <= set(columns):
+    if {"channeltype", "address"} <= {name.lower() for name in columns}:
         raise BadTable("a table of Amazon Pinpoint's endpoints", "notifier convert pinpoint FILE -o OUT")
     for name in REQUIRED:
         if name not in columns and not (name != "user_id" and "devices" in columns):

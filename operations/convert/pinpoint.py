@@ -36,6 +36,7 @@ _PLAIN = (
     "Id", "Address", "ChannelType", "OptOut", "EndpointStatus", "User.UserId", "Demographic.Locale",
     "Demographic.Timezone",
 )  # fmt: skip
+_USUAL = {name.lower(): name for name in (*_PLAIN, _USER_ATTRIBUTES.removesuffix("."))}
 
 
 class LeftOut(enum.StrEnum):
@@ -103,7 +104,8 @@ def records(lines: Iterable[str], counts: EndpointCounts) -> Iterator[dict[str, 
         return
     # Excel and some exports begin with a byte-order mark, which is no part of the first column's name.
     first = first.removeprefix("\ufeff")
-    found = _from_json(first, texts) if first.lstrip().startswith("{") else _from_csv(first, texts)
+    is_json = first.lstrip().startswith(("{", "["))
+    found = _from_json(first, texts) if is_json else _from_csv(first, texts)
     for record in grouped(_judged(found, counts)):
         counts.users += 1
         yield record
@@ -111,29 +113,44 @@ def records(lines: Iterable[str], counts: EndpointCounts) -> Iterator[dict[str, 
 
 def _from_json(first: str, rest: Iterator[str]) -> Iterator[_Endpoint | None]:
     for line in _chain(first, rest):
-        if not line.strip():
+        text = line.strip()
+        # A list that has one endpoint a line: its brackets may stand on lines of their own, and commas after lines.
+        text = text.removesuffix(",") if text.startswith("{") else text
+        if not text or text in ("[", "]"):
             continue
         try:
-            value = msgspec.json.decode(line)
+            value = msgspec.json.decode(text)
         except (msgspec.DecodeError, UnicodeEncodeError):
             value = None
-        yield _endpoint_of(value) if isinstance(value, dict) else None
+        for one in value if isinstance(value, list) else [value]:
+            yield _endpoint_of(one) if isinstance(one, dict) else None
 
 
 def _endpoint_of(value: dict[str, Any]) -> _Endpoint:
     """From JSON. Export jobs wrote nested members, import files may have dotted names."""
     flat: dict[str, Any] = {}
     for name, member in value.items():
-        if isinstance(member, dict) and name in ("User", "Demographic", "Attributes"):
+        if isinstance(member, dict) and name.lower() in ("user", "demographic", "attributes"):
             for inner, content in member.items():
-                flat[f"{name}.{inner}"] = content
+                flat[_usual(f"{name}.{inner}")] = content
         else:
-            flat[name] = member
+            flat[_usual(name)] = member
     nested = flat.pop("User.UserAttributes", None)
     if isinstance(nested, dict):
         flat |= {_USER_ATTRIBUTES + name: content for name, content in nested.items()}
     plain = {name: str(flat[name]).strip() for name in _PLAIN if isinstance(flat.get(name), str | int)}
     return _Endpoint(plain, _attributes((name, _as_list(content)) for name, content in flat.items()))
+
+
+def _usual(name: str) -> str:
+    """A member's name as Pinpoint writes it: Athena and Redshift write all names in small letters."""
+    lower = name.lower()
+    if lower in _USUAL:
+        return _USUAL[lower]
+    for prefix in (_USER_ATTRIBUTES, _ATTRIBUTES):
+        if lower.startswith(prefix.lower()):
+            return prefix + name[len(prefix) :]
+    return name
 
 
 def _as_list(content: object) -> list[str]:
@@ -143,8 +160,8 @@ def _as_list(content: object) -> list[str]:
 
 
 def _from_csv(first: str, rest: Iterator[str]) -> Iterator[_Endpoint | None]:
-    table = Table(_chain(first, rest), frozenset(_PLAIN).__contains__)
-    header = list(table.columns)
+    table = Table(_chain(first, rest), lambda name: name.lower() in _USUAL)
+    header = [_usual(name) for name in table.columns]
     if "Address" not in header or "ChannelType" not in header:
         raise NotPinpoint("neither JSON nor a CSV with the columns ChannelType and Address: is this an endpoint file?")
     plain_at = {name: header.index(name) for name in _PLAIN if name in header}

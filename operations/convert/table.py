@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from notifier.model.plurals import counted
+
 MAX_FIELD_CHARS = 1024 * 1024
 """Of one cell. After a quote that is never closed, the rest of the file would be read as one cell."""
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -62,7 +64,7 @@ class Table:
             number += 1
             # A row may be short, and a cell may hold a line break; both together are an open quote, as a rule.
             if len(cells) < len(self.columns) and any("\n" in cell for cell in cells):
-                problem = f"row {number} has {len(cells)} cells, and one of them holds a line break"
+                problem = f"row {number} has {counted(len(cells), 'cell')}, and one of them holds a line break"
                 raise BadTable(problem, "look for a quote that is not closed in this row")
             if any(cell.strip() for cell in cells):
                 yield number, cells

@@ -134,7 +134,7 @@ class Inspector:
                     figures.records += 1
                 on_progress(figures.users)
         except BrokenFile as error:
-            self.add_fault(Fault("file", str(error), "fix the file at this position, or export it again"))
+            self.add_fault(Fault("file", str(error), error.mend))
 
     def finish(self) -> Inspection:
         """All findings. Called once, after the last record."""

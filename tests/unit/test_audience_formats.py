@@ -72,6 +72,15 @@ FORMATS: dict[str, tuple[bytes, str]] = {
     "tabs": (b"user_id\tplatform\nu0\tios\n", "a table (CSV), not JSON: notifier convert"),
     "quoted": (b'"user_id","platform"\n', "a table (CSV), not JSON: notifier convert"),
     "Pinpoint's csv": (b"Id,ChannelType,Address\n", "Amazon Pinpoint's endpoints as a table, not JSON: notifier"),
+    "quoted lines": (b'"{\\"user_id\\": \\"a\\"}"\n', "each line is JSON within a text in quotes: jq -c fromjson"),
+    "keys before lines": (b'k\t{"user_id": "a"}\n', "JSON with a key before it in each line: cut -f2- FILE"),
+    "lines before a header": (b"# made today\nuser_id,token\na,t\n", "a table (CSV), not JSON: notifier convert"),
+    "carriage returns": (b"user_id,token\ra,t\r", "a table (CSV), not JSON: notifier convert FILE"),
+    "Hive's text": (b"a\x01ios\x01t\n", "a text of Hive's or Athena's, its columns separated by \\x01, not JSON"),
+    "yaml": (b"users:\n  - user_id: a\n", "YAML, not JSON: yq -o json FILE"),
+    "a comment": (b'// users\n[{"user_id": "a"}]', "a comment is not JSON: leave it out"),
+    "zeros": (bytes(600), "zero bytes are not JSON: the file was not written whole"),
+    "Pinpoint's csv in small letters": (b"id,channeltype,address\n", "Amazon Pinpoint's endpoints as a table"),
     "utf-16": ('{"users": []}'.encode("utf-16"), "not UTF-8 but UTF-16: save it as UTF-8"),
     "utf-16 without a mark": ("[{}]".encode("utf-16-be"), "not UTF-8 but UTF-16: save it as UTF-8"),
     "utf-16 csv": ("a,b\n".encode("utf-16-le"), "not UTF-8 but UTF-16: save it as UTF-8"),
@@ -112,6 +121,21 @@ SHAPES: dict[str, str] = {
     '{"u0": {"platform": "ios", "TOKEN": "t"}, "u1": {"devices": []}}': "the users are an object keyed by id, not",
     '{"next": 1, "data": [{"user_id": "a", "token": "t"}]}': "the users are in a list that is not called `users`",
     '{"Item": {"user_id": {"S": "a"}, "token": {"S": "t"}}}': "DynamoDB's export, each record under `Item`",
+    '{"Items": [{"user_id": {"S": "a"}, "token": {"S": "t"}}], "Count": 1}': "DynamoDB's values with their types",
+    '{"user_id": {"N": "1"}, "token": {"S": "t"}}': "DynamoDB's values with their types: duckdb -c",
+    '{"user_id": {"$oid": "64b"}, "token": "t"}': "MongoDB's values with their types",
+    '{"user_id": {"0": "a"}, "token": {"0": "t"}}': "a table column by column, not user by user: DataFrame.to_json",
+    '{"user_id": ["a"], "token": ["t"]}': "a table column by column, not user by user: DataFrame.to_json",
+    '{"columns": ["user_id", "token"], "index": [0], "data": [["a", "t"]]}': "a table column by column",
+    '{"before": {"user_id": "a"}, "after": {"user_id": "a"}, "op": "u"}': "each record is within `after`: jq -c .after",
+    '{"schema": {"type": "struct"}, "payload": {"user_id": "a"}}': "each record is within `payload`: jq -c .payload",
+    '{"_index": "x", "_source": {"user_id": "a"}}': "each record is within `_source`: jq -c ._source FILE",
+    '{"user": {"user_id": "a", "token": "t"}}': "each record is within `user`: jq -c .user FILE",
+    '{"meta": 1, "me": {"user_id": "a"}}': "each record is within another object: write it without that",
+    '{"external_id": "a", "push_tokens": [{"platform": "iOS", "token": "t"}]}': "a record's devices are in a list that",
+    '{"data": {"users": [{"user_id": "a"}]}}': "`users` is within another object: save that object alone",
+    '{"entries": [{"url": "s3://b/part_0000"}]}': "a manifest, which lists files and has no users",
+    '{"channeltype": "APNS", "address": "t", "user": {}}': "Amazon Pinpoint's endpoints, not users: notifier convert",
     '{"ChannelType": "APNS", "Address": "t", "User": {}}': "Amazon Pinpoint's endpoints, not users: notifier convert",
 }
 
@@ -133,6 +157,13 @@ def test_a_large_object_keyed_by_id_is_named(layout: int | None) -> None:
     for document, words in ((users, "the users are an object keyed by id"), ({"users": users}, "`users` is an object")):
         with pytest.raises(BrokenFile, match=words):
             PartParser("s3://b/k").feed(json.dumps(document, indent=layout).encode())
+
+
+def test_the_reason_is_the_mend() -> None:
+    """Of another format: no position has to be fixed in it. Within a file of users there is one."""
+    assert fault_of(PartParser("x"), b"a,b\n1,2\n", 65536).mend == ""
+    assert fault_of(PartParser("x"), b'[{"a": 1},]', 65536).mend.startswith("fix the file at this position")
+    assert fault_of(PartParser("x"), b"oops", 65536).mend.startswith("fix the file at this position")
 
 
 def test_a_record_that_only_looks_like_one_of_these() -> None:

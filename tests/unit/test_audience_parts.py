@@ -55,7 +55,7 @@ def test_the_form_is_told_by_the_content(text: bytes, mark: bytes) -> None:
         assert parse(mark + text, piece) == FORMS[text]
 
 
-@pytest.mark.parametrize("text", [b'"a"', b"1", b"oops", b"\x00" * 600])
+@pytest.mark.parametrize("text", [b'"a"', b"1", b"oops"])
 def test_another_format_is_refused_at_once(text: bytes) -> None:
     """What cannot be named does not become a million broken records either."""
     with pytest.raises(BrokenFile, match=r"begins with neither \[ nor \{; byte 0"):
@@ -101,7 +101,7 @@ LINES = [
     (b"{oops}", "not JSON"),
     (b'{"a": "\xff"}', "not UTF-8: save it as UTF-8"),
     ('{"a": "Zoë"}'.encode("latin-1"), "not UTF-8: save it as UTF-8"),
-    (b'{"a": "\x00"}', "not JSON"),
+    (b'{"a": "\x00"}', "zero bytes are not JSON: the file was not written whole: write it again"),
     (b'{"a": 1} oops', "not JSON"),
     (b'{"a": NaN}', f"NaN {NULL}"),
     (b'{"a": 1e99999999999999999999}', "not JSON"),

@@ -228,6 +228,11 @@ def test_counts(tmp_path: Path) -> None:
             'user_id,token,platform,name\nu,t,web,A\nv,x,web,"B\nw,y,web,C\n',
             "users: line 3: a quote is opened in the row that begins here, and never closed",
         ),
+        (f"u|ios|{IOS}\n", "users: its first line has values in place of the names of columns"),
+        (
+            '{"user_id": "u", "platform": "GCM", "token": "abcdefghijklmnopqrst"}\n',
+            "users: of 1 row none can be sent to: 1 × platform: not one of ios, android, web",
+        ),
         ("user_id,token,platform\nu\0,x,web\n", "users: it has NUL bytes"),
         ("user_id,token,platform\nu,x,web,more\n", "users: line 2 has 4 cells, and the header 3 columns"),
         (f"user_id,token,platform\nu,x,web{'x' * 5_000_000}\n", "users: line 2 is over 4 MiB"),
@@ -255,6 +260,30 @@ def test_a_table_as_spreadsheets_write_it(tmp_path: Path) -> None:
     assert (user["user_id"], user["locale"], len(user["devices"])) == ("1001", "de-AT", 2)
     assert user["attributes"] == {"First name": 'Zoë; "Z"'}
     assert manifest.counts.invalid == {"token: missing": 1}
+
+
+def test_the_mend_fits_the_reason(tmp_path: Path) -> None:
+    """Columns are not to blame for words and for JSON; no token of a table without a header is shown."""
+    path = tmp_path / "users"
+    for text, mend in (
+        ('{"user_id": "u", "platform": "GCM", "token": "abcdefghijklmnopqrst"}\n', "FCM and GCM are android"),
+        ('{"userId": "u", "platform": "ios"}\n', "rename columns that have other names"),
+        ("[[1, 2], [3, 4]]\n", "write each user as an object"),
+        ('{"user_id": "u", "x": NaN}\n', "correct it, or export it again"),
+        (f"u,ios,{IOS}\n", "put a first line before it that names the columns"),
+    ):
+        path.write_text(text)
+        with pytest.raises(AudienceFault) as fault:
+            prepare(tmp_path, path)
+        assert mend in fault.value.mend
+        assert IOS not in str(fault.value) + fault.value.mend
+
+
+def test_lines_before_a_header(tmp_path: Path) -> None:
+    """Tools write beforehand when a table was made."""
+    path = tmp_path / "table.csv"
+    path.write_text(f"# made 2026-11-28\n#\nuser_id,platform,token\nu,ios,{IOS}\n")
+    assert prepare(tmp_path, path).counts.users == 1
 
 
 def test_inches_are_no_open_quote(tmp_path: Path) -> None:

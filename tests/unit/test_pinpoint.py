@@ -79,6 +79,26 @@ def test_dotted_names_in_json_are_taken() -> None:
     ]
 
 
+def test_names_in_small_letters_and_lists_are_taken() -> None:
+    """As Athena and Redshift write columns; and endpoints in a list, on one line or on many."""
+    one = {
+        "id": "e",
+        "channeltype": "APNS",
+        "address": "t",
+        "user": {"userid": "u", "userattributes": {"Name": ["Ann"]}},
+    }
+    two = {"Id": "f", "ChannelType": "GCM", "Address": "s", "User": {"UserId": "v"}}
+    lines = f"[\n{json.dumps(one)},\n{json.dumps(two)}\n]\n"
+    for text in (lines, json.dumps([one, two]), f"{json.dumps(one)}\n{json.dumps(two)}\n"):
+        counts = EndpointCounts()
+        first, second = records(text.splitlines(keepends=True), counts)
+        assert (first["user_id"], first["attributes"], second["user_id"]) == ("u", {"Name": "Ann"}, "v")
+        assert counts.endpoints == 2
+    table = "id,channeltype,address,user.userid\ne,APNS,t,u\n"
+    [found] = records(table.splitlines(keepends=True), EndpointCounts())
+    assert found["user_id"] == "u"
+
+
 def test_neighbours_are_grouped_only_if_nothing_is_lost() -> None:
     """Two endpoints of a user with different locales stay two records, so that each phone gets its language."""
     header = "ChannelType,Address,User.UserId,Demographic.Locale\n"
