@@ -28,7 +28,7 @@ _BRIEFLY = {
     "no_users": "nothing to compare",
     "no_conversions": "no conversions",
 }
-"""Verdicts without a lift, by their finding."""
+"""Verdicts without figures, by their finding."""
 THE_PUSH = "the push"
 """The name of the one arm of a campaign without variants."""
 
@@ -88,7 +88,10 @@ class ResultView:
             return ()
         if len(self._shorts) >= MAX_KEPT:
             self._shorts.pop(next(iter(self._shorts)))
-        shorts = tuple(Short(variant, finding, _brief(finding, words)) for variant, finding, words, _ in seen.lifts)
+        goal = request.campaign.goal.name if request.campaign is not None and request.campaign.goal is not None else ""
+        shorts = tuple(
+            Short(variant, finding, _brief(finding, words, goal)) for variant, finding, words, _ in seen.lifts
+        )
         if run.is_over:
             self._shorts[asked.count] = shorts
         return shorts
@@ -147,9 +150,13 @@ def _seen(asked: CountAsked, counted: Counted, found: Outcome) -> ResultSeen:
     )
 
 
-def _brief(finding: str, words: str) -> str:
-    """`+4 % to +21 %` of a verdict that has a lift."""
-    return _BRIEFLY.get(finding) or words.partition(": ")[2].removeprefix("between ").replace(" and ", " to ")
+def _brief(finding: str, words: str, goal: str) -> str:
+    """`+4 % to +21 % opened against no push`, of a verdict with figures: a list must say what they measure."""
+    if finding in _BRIEFLY:
+        return _BRIEFLY[finding]
+    what, _, figures = words.partition(": ")
+    against = what.rpartition(" than ")[2]
+    return f"{figures.removeprefix('between ').replace(' and ', ' to ')} {goal} against {against}"
 
 
 def _as_named(campaign: Campaign, counted: Counted, names: Mapping[str, str]) -> tuple[Campaign, Counted]:

@@ -215,6 +215,14 @@ SMALL_TARGETS = """() => [...document.querySelectorAll('button, select, input:no
     .map(([e, box]) => `${e.outerHTML.slice(0, 80)} ${Math.round(box.height)}`)"""
 
 
+UNMARKED = """() => [...document.querySelectorAll('.scroll, pre')]
+    .filter((e) => e.scrollWidth > e.clientWidth + 1)
+    .filter((e) => !getComputedStyle(e).backgroundImage.includes('gradient') || e.tabIndex !== 0
+        || !e.getAttribute('aria-label') || e.getAttribute('role') !== 'region')
+    .map((e) => e.outerHTML.slice(0, 80))"""
+"""What is wider than its box, and neither says so nor can be scrolled by keys."""
+
+
 def look_with_axe(page: Page, name: str) -> None:
     """Axe finds nothing on the page as it is shown now."""
     found = page.evaluate(
@@ -251,6 +259,8 @@ def see(page: Page, name: str, *, styled: bool = True) -> None:
         page.evaluate("scrollTo(0, 0)")
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert overflow <= 0, f"{name} is {overflow} pixels too wide at {size['width']}"
+        unmarked = page.evaluate(UNMARKED)
+        assert unmarked == [], f"{name}: goes on beyond its edge without a sign at {size['width']}"
         if styled and label == "narrow":
             look_with_axe(page, name)
             small = page.evaluate(SMALL_TARGETS)

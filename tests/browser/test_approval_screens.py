@@ -24,6 +24,7 @@ from tests.browser.approval_pages import (
     press_sure,
     review_link,
     see,
+    see_in_both_themes,
     send,
     soon,
 )
@@ -260,6 +261,40 @@ def test_cut_off_in_the_middle(people: People, office: Office) -> None:
     bob.get_by_role("button", name="Hand it over").click()
     expect(bob.get_by_role("status").get_by_text("completed")).to_be_visible(timeout=60_000)
     assert batch_files(office, address) == 1
+
+
+@pytest.mark.slow
+def test_everything_on_hold(people: People, office: Office) -> None:
+    """The question, the hold with what waits, and what every other page says of it; who may only read it."""
+    ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)
+    address = asked(ann, office, "during-a-hold")
+    bob.goto(f"{office.url}/hold")
+    expect(bob.get_by_role("heading", name="Stop everything")).to_be_visible()
+    see_in_both_themes(bob, "44-hold")
+    try:
+        bob.get_by_label("Why?").fill("The prices in the texts are wrong")
+        bob.get_by_role("button", name="Hold everything").click()
+        bob.goto(f"{office.url}/hold")
+        bob.locator("summary", has_text="Release").click()
+        see_in_both_themes(bob, "45-held")
+        bob.goto(address)
+        see(bob, "46-request-on-hold")
+        ann.goto(f"{office.url}/hold")
+        see(ann, "47-held-to-read")
+    finally:
+        bob.goto(f"{office.url}/hold")
+        press_sure(bob, "Release", "Yes, release everything")
+    expect(bob.get_by_text("On hold")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_who_would_be_left_out(people: People, office: Office) -> None:
+    """The page for whom no script puts the answer into another one."""
+    ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)
+    address = asked(ann, office, "left-out-now")
+    bob.goto(f"{address}/left-out")
+    expect(bob.get_by_text("as of now")).to_be_visible()
+    see_in_both_themes(bob, "48-left-out")
 
 
 @contextmanager

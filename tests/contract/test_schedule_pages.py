@@ -901,7 +901,7 @@ class TestHold:
         page = site.bob.get("/hold").body
         assert "What would start is not known. The schedules do not answer." in page
         assert "Nothing waits to start" not in page
-        assert "What is due by then starts." in page
+        assert "What is due by then starts, and what is sent cannot be undone." in page
         assert 'action="/prod/release"' in page
 
     def test_by_the_ledger_where_lambda_has_no_room(self, site: Site) -> None:

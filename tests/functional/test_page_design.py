@@ -4,13 +4,16 @@ import base64
 import re
 from collections.abc import Iterator
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
+import approval.pages
 from approval.config import BadSettings, read_settings
 from tests.approval_site import ANN, BOB, FORM, World, count, moto_server, new_request, rest_event
 
 LOCALES = [f"{a}{b}" for a in "abcde" for b in "abcdefg"]
+PAGES = Path(approval.pages.__file__).parent
 ICON = "https://cdn.example.com/icon.png"
 
 
@@ -52,6 +55,63 @@ def test_no_draft_is_heavy(endpoint: str, languages: int, variants: int) -> None
     sent = {at: weight(world, at, ann.cookie) for at in (path, *files)}
     print(f"{languages} languages, {variants} variants: {sum(sent.values())} bytes, {len(page)} unpacked")  # noqa: T201
     assert sum(sent.values()) <= 60_000, sent
+
+
+def test_red_is_what_cannot_be_undone() -> None:
+    """Each red button says so before it, or asks once more; a question before any other is not red."""
+    red = [
+        form
+        for page in PAGES.glob("*.html")
+        for form in re.findall(r"<form.*?</form>", page.read_text(encoding="utf-8"), re.DOTALL)
+        if 'class="danger"' in form
+    ]
+    assert len(red) > 10
+    for form in red:
+        assert re.search(r"cannot be undone|for good|/people/erase", form), form
+    style = (PAGES / "style.css").read_text(encoding="utf-8")
+    assert "button.danger,.sure:has(.danger)>summary{color:var(--bad)" in style
+
+
+def test_what_scrolls_says_so() -> None:
+    """Every table and every code is in a box that keys can scroll, with a name, and a shadow where there is more."""
+    for page in PAGES.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        boxes = re.findall(r'<div class="scroll"([^>]*)><table|<pre([^>]*)>', text)
+        assert len(boxes) == text.count("<table") + text.count("<pre"), page.name
+        for of_table, of_code in boxes:
+            for said in ('role="region"', 'tabindex="0"', 'aria-label="'):
+                assert said in of_table + of_code, f"{page.name}: {said}"
+    style = (PAGES / "style.css").read_text(encoding="utf-8")
+    [box] = re.findall(r"^\.scroll,\.tabs,pre[^{]*\{([^}]*)\}", style, re.MULTILINE)
+    assert "overflow-x:auto" in box
+    # Two that scroll along cover two that lie still, but where there is more.
+    assert box.count("linear-gradient(") == 4
+    assert box.count(" local,") == 2
+
+
+def rules(name: str) -> dict[str, str]:
+    """The declarations of a stylesheet by their selectors, with those of later rules appended."""
+    found: dict[str, str] = {}
+    text = re.sub(
+        r"/\*.*?\*/|@media[^{]*\{(?:[^{}]*\{[^{}]*\})*\}",
+        "",
+        (PAGES / name).read_text(encoding="utf-8"),
+        flags=re.DOTALL,
+    )
+    for selectors, declared in re.findall(r"([^{}]+)\{([^{}]*)\}", text):
+        found[selectors.strip()] = f"{found.get(selectors.strip(), '')};{declared}"
+    return found
+
+
+def test_small_things_that_were_seen_in_pictures() -> None:
+    """No border of the browser's around fields; one line below two groups of tabs; numbers one below another."""
+    style, composer, campaign = rules("style.css"), rules("composer.css"), rules("campaign.css")
+    assert "border:0" in style["fieldset"]
+    assert "border-bottom:1px solid var(--line)" in composer[".switches"]
+    assert "border:0" in composer[".switches .tabs"]
+    assert "text-align:right" in campaign[".campaigns .sent"]
+    assert "display:block" in campaign[".sent strong"]
+    assert "tabular-nums" in style["body"]
 
 
 def weight(world: World, path: str, cookie: str) -> int:

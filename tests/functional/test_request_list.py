@@ -51,7 +51,7 @@ def test_what_is_in_a_line(world: World) -> None:
     events.register("provide-client-params.s3.GetObject", lambda params, **_: read.append(params["Key"]), "reads")
     page = sent.bob.get("/requests").body
     line = page[page.index("<li>") : page.index("</li>")]
-    for words in ("Tinie is live", ANN, "60</strong>", "completed", "Short &lt;b&gt;", " % to +"):
+    for words in ("Tinie is live", ANN, "60</strong>", "completed", "Short &lt;b&gt;", " % opened against no push"):
         assert words in line, words
     assert line.count('<p class="better">') == 1
     # Counted once: the second look reads that there is no later count, and not the rows' sums again.
