@@ -154,7 +154,7 @@ class Control:
         digest = document.hash
         if event.get("hash") != digest:
             raise Refused(f"schedules/{item.name}.json has changed since you looked at it: its hash is {digest} now")
-        author = self._store.edited_by(item.name, document.file_sha256)
+        author = self._store.edited_by(item.name, document.file_sha256, digest)
         needed = approvals_needed(document.schedule.rhythm.limits, self._two_above, author)
         if is_same_person(author, by):
             raise Refused("you wrote it: another person approves it")
@@ -194,7 +194,8 @@ class Control:
             elif keep:
                 self._require_that_it_can_go_on(item)
         # Before the file: once it can be approved, it must be known who must not do it.
-        self._store.edited(name, document.file_sha256, by)
+        author = self._store.edited_by(name, document.file_sha256, document.hash) or by
+        self._store.edited(name, document.file_sha256, author)
         if not self._documents.replace(name, text, before):
             raise Refused(f"schedules/{name}.json has changed in this moment: look at it again")
         item = self._said(name, document, keep=keep)

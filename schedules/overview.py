@@ -165,7 +165,7 @@ class Overview:
         queries = {key: text.decode("utf-8", "replace") for key, text in document.texts.items() if key != key_of(name)}
         before = self._before(item, document)
         now = datetime.fromtimestamp(self._now(), UTC)
-        author = self._store.edited_by(name, document.file_sha256)
+        author = self._store.edited_by(name, document.file_sha256, document.hash)
         unseen = self._store.unseen_by(name, document.hash)
         planned = islice(document.schedule.timetable.after(now), NEXT_TIMES)
         return {

@@ -6,6 +6,7 @@
 | `schedule#NAME` | `approved#HASH` | who approved that definition: it may fire |
 | `schedule#NAME` | `approval#HASH#MAILBOX` | one person's approval; of a large one two are needed |
 | `schedule#NAME` | `author#SHA256` | who wrote the file with these bytes, on the pages or by `schedules put` |
+| `schedule#NAME` | `edit#HASH` | the same, by the definition: entered before there was `author`, still read |
 | `schedule#NAME` | `occurrence#2026-12-01T0900` | what became of that time: one line of the schedule's history |
 
 A schedule that has a next occurrence is in the index `due`, in the partition `schedule`; an occurrence of which
@@ -313,14 +314,19 @@ class ScheduleStore:
         """Enter who wrote a schedule's file. The first one stays: written again as it was it is not another's."""
         self._note(name, f"author#{file_sha256}", by)
 
-    def edited_by(self, name: str, file_sha256: str) -> str:
+    def edited_by(self, name: str, file_sha256: str, digest: str = "") -> str:
         """Who wrote a schedule's file on the pages or by `schedules put`; "" where it came by another way.
 
         By the file, and not by the whole definition: its author stays its author while others edit a query that it
         names.
+
+        Args:
+            digest: of the definition as it is now: by it, authors were entered at first.
         """
-        item = self._items.get(item_of({"pk": f"schedule#{name}", "sk": f"author#{file_sha256}"}))
-        return text_of(item, "by") if item is not None else ""
+        for sort_key in (f"author#{file_sha256}", f"edit#{digest}"):
+            if (item := self._items.get(item_of({"pk": f"schedule#{name}", "sk": sort_key}))) is not None:
+                return text_of(item, "by")
+        return ""
 
     def _note(self, name: str, sort_key: str, by: str, **more: str) -> None:
         self._enter({"pk": f"schedule#{name}", "sk": sort_key, "by": by, "state_at_ms": self._now_ms(), **more})

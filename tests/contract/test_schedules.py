@@ -7,6 +7,7 @@ of the definition by which it was fired, always.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from schedules.documents import Documents
 from schedules.drops import Drops, NotReady
 from schedules.firing import Tick
 from schedules.occurrence_steps import Occurrences, Prepared
+from schedules.overview import Overview
 from schedules.rules import OccurrenceState
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 from tests.contract.moto_stores import client_of, make_table, new_name, server_for
@@ -616,6 +618,28 @@ def test_who_wrote_a_file(make_store: Callable[[Clock], ScheduleStore]) -> None:
     store.edited(NAME, "f1", "bob@example.com")
     assert store.edited_by(NAME, "f1") == "ann@example.com"
     assert store.edited_by(NAME, "f2") == store.edited_by("other", "f1") == ""
+
+
+def test_who_wrote_it_before_authors_were_known_by_the_file(endpoint: str) -> None:
+    """They were entered by the definition: who wrote an edit that still waits does not approve it."""
+    client, table = client_of("dynamodb", endpoint), new_name("schedules")
+    make_table(client, table)
+    world = World(lambda clock: ScheduleStore(client, table, clock), needs_approval=True)
+    world.texts.put(key_of(NAME), definition(ends="2026-12-31"))
+    world.tick()
+    digest = Documents(world.texts).read(NAME).hash
+    item = {"pk": f"schedule#{NAME}", "sk": f"edit#{digest}", "by": "ann@example.com"}
+    client.put_item(TableName=table, Item={name: {"S": value} for name, value in item.items()})
+    # Written again as it was it is not another's.
+    text = definition(ends="2026-12-31").decode()
+    world.do("save", text=text, before=sha256(text.encode()).hexdigest(), by="bob@example.com")
+    with pytest.raises(Refused, match="you wrote it"):
+        world.do("approve", hash=digest, by="ann@example.com")
+    assert world.store.edited_by(NAME, "f1", "h2") == ""
+    shown = Overview(world.store, Documents(world.texts), world.around, world.clock).answer(
+        {"action": "show", "schedule": NAME}
+    )
+    assert (shown or {})["edited_by"] == "ann@example.com"
 
 
 def test_who_approved_what_unseen(make_store: Callable[[Clock], ScheduleStore]) -> None:
