@@ -49,7 +49,7 @@ class Queries:
             body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
             return OfferedQuery(name, msgspec.json.decode(body, type=StoredQuery))
         except (msgspec.DecodeError, UnicodeDecodeError):
-            fault = "its description has a fault, which notifier audience queries names"
+            fault = "its description has a fault: ask an engineer"
             return OfferedQuery(name, fault=fault)
         except ClientError:
             return OfferedQuery(name, fault="it cannot be read")

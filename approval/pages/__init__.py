@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
-from msgspec import UNSET
 
 from approval.audience import in_words as duration_in_words
 from approval.hidden_characters import marked, marked_text
 from approval.moments import day_words, occurrence_words, starting_words
+from approval.parameter_words import choices, hint, label
 from approval.reasons import (
     decision_in_words,
     lane_reason,
@@ -31,7 +31,6 @@ from notifier.model.audience_counts import Counts
 from notifier.model.campaign import CONTROL, DEFAULT_ARM
 from notifier.model.caps import NO_DEFAULTS, CapDefaults, in_red
 from notifier.model.mailbox import is_same_person
-from notifier.model.stored_query import Parameter
 
 _FOLDER = Path(__file__).parent
 STATIC = {
@@ -102,7 +101,8 @@ class Pages:
             "of": of,
             "places": places,
             "choices": choices,
-            "default_words": default_words,
+            "parameter_label": label,
+            "parameter_hint": hint,
             "own_clock": own_clock_words,
             "in_red": partial(in_red, defaults=cap_defaults),
             "caps": partial(caps_words, defaults=cap_defaults),
@@ -168,23 +168,6 @@ def number(value: int | None) -> str:
 def of(value: int, thing: str) -> str:
     """A number with its noun: `1 user`, `1,200 users`."""
     return f"{value:,} {thing}" if value == 1 else f"{value:,} {thing}s"
-
-
-def choices(parameter: Parameter) -> tuple[str, ...]:
-    """What may be chosen for a query's parameter, as texts; empty where anything may be typed."""
-    return () if parameter.choices is UNSET else tuple(_typed(one) for one in parameter.choices)
-
-
-def default_words(parameter: Parameter) -> str:
-    """The parameter's default as the page says it; empty where there is none."""
-    default = parameter.default
-    if default is UNSET:
-        return ""
-    return ", ".join(default) if isinstance(default, tuple) else _typed(default)
-
-
-def _typed(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def places(counts: Counts, reason: str) -> str:

@@ -145,7 +145,7 @@ def test_a_named_query_instead_of_files(people: People, office: Office) -> None:
     expect(ann.get_by_text("Everybody who follows one of the brands")).to_be_visible()
     ann.get_by_label("Accessorize").check()
     ann.get_by_label("Monsoon").check()
-    ann.get_by_label("since").fill("2026-10-01")
+    ann.get_by_label("The earliest last visit").fill("2026-10-01")
     counted(ann)
     expect(ann.locator("#audience .figures")).to_contain_text("28")
     expect(ann.get_by_text("query follows-brands (brands: Accessorize, Monsoon; since: 2026-10-01)")).to_be_visible()
