@@ -325,7 +325,7 @@ def _load(kind: str) -> None:
 
         service_key()
         for name in _BACKENDS:
-            backends.get_backend(name)  # type: ignore[call-overload]
+            backends.get_backend(name)
 
 
 def _read_descriptions_once() -> None:

@@ -36,7 +36,7 @@ def _backend_app(service: Any) -> Any:
     return app
 
 
-class Moto(DomainDispatcherApplication):
+class Moto(DomainDispatcherApplication):  # type: ignore[misc]
     """moto's choice of a backend by host name, remembered: it lists a directory for every request otherwise."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Moto(DomainDispatcherApplication):
         return self._backends[host]
 
 
-class _Handler(MotoRequestHandler):
+class _Handler(MotoRequestHandler):  # type: ignore[misc]
     """One connection, and its requests one after the other. They are not logged."""
 
     protocol_version = "HTTP/1.1"
@@ -61,7 +61,7 @@ class _Handler(MotoRequestHandler):
 
     def make_environ(self) -> Environ:
         """With the whole body: what an application left unread would be taken for the next request."""
-        environ = super().make_environ()
+        environ: Environ = super().make_environ()
         is_chunked = environ.get("wsgi.input_terminated", False)
         size = -1 if is_chunked else int(environ.get("CONTENT_LENGTH") or 0)
         environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(size))
@@ -109,7 +109,7 @@ class _Handler(MotoRequestHandler):
 
     def handle_expect_100(self) -> bool:
         """Flush the interim answer: botocore waits for it before it sends a PUT's body."""
-        went_on = super().handle_expect_100()
+        went_on: bool = super().handle_expect_100()
         self.wfile.flush()
         return went_on
 
