@@ -65,12 +65,12 @@ def erased(stack: Stack, *user_ids: str) -> Erased:
 
 def left(stack: Stack, user_ids: set[str]) -> list[str]:
     """The keys of all versions that have one of the ids, in any form."""
-    needles = [re.compile(rb'"' + one.encode() + rb'"|^' + one.encode() + rb"\b", re.MULTILINE) for one in user_ids]
+    needles = {one: re.compile(rb'"' + one + rb'"|^' + one + rb"\b", re.MULTILINE) for one in map(str.encode, user_ids)}
     found = []
     for one in stack.s3.list_object_versions(Bucket=stack.bucket).get("Versions", ()):
         body = stack.s3.get_object(Bucket=stack.bucket, Key=one["Key"], VersionId=one["VersionId"])["Body"].read()
         text = gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
-        if any(needle.search(text) for needle in needles):
+        if any(one in text and needle.search(text) for one, needle in needles.items()):
             found.append(one["Key"])
     return found
 
