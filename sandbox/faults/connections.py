@@ -40,7 +40,6 @@ SCENARIOS = (
         breaks="For three seconds the ports of FCM and APNs refuse connections.",
         expects="Devices are asked for later; none fails.",
         deaf_s=3.0,
-        in_gate=True,
     ),
     # A connection that was never made must not use up the attempts of the devices that waited for it.
     Scenario(

@@ -26,5 +26,4 @@ SCENARIO = Scenario(
     expects="They are asked for again, with the same id, and counted as possibly repeated.",
     wire=late,
     variables={"REQUEST_TIMEOUT_MS": "1000"},
-    in_gate=True,
 )

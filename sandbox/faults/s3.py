@@ -24,7 +24,6 @@ SCENARIOS = (
         breaks="The batch file's body ends after its half, three times.",
         expects="What is missing is asked for again.",
         aws=(AwsRule("s3", Does.CUT, "GET", where="/batches/", times=3),),
-        in_gate=True,
     ),
     # Bytes of another version would shift every record: a range of it must never be used.
     Scenario(

@@ -31,5 +31,4 @@ SCENARIO = Scenario(
     prepare=spoil,
     finish=correct,
     variables={"FCM_CONNECTIONS": "9"},  # other settings make new processes, which have no access token yet
-    in_gate=True,
 )

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from sandbox.office import Office
 from sandbox.trial import Setting
 from tests.browser.approval_pages import People, Sessions, forget_limits
+from tests.deployment.least_privilege import Recorder
 
 # The shell comes first: a context of whole Chromium costs two processes and three times the processor's time.
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
@@ -57,10 +58,19 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="package")
-def office(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def recorder() -> Iterator[Recorder]:
+    """What the functions behind the pages ask of AWS."""
+    with Recorder() as recorder:
+        yield recorder
+
+
+@pytest.fixture(scope="package")
+def office(chromium: str, recorder: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """One stack for the approval pages, which sends only what was approved; every test makes its own requests."""
-    setting = Setting(schedule_every_s=4, parameters={"RequireApproval": "true"})
+    variables = {"AWS_ENDPOINT_URL": recorder.url}
+    setting = Setting(schedule_every_s=4, variables=variables, parameters={"RequireApproval": "true"})
     with Office.start(tmp_path_factory.mktemp("office"), setting) as started:
+        recorder.before(started.trial.sandbox.endpoint_url)
         started.put_forward()
         yield started
 

@@ -352,9 +352,8 @@ class Runner:
 
 CALLS = 28
 """So many calls an attempt makes; a test says so."""
-IN_THE_GATE = (2, 13, 22, 23, 24, 25)
-"""After the claim, and around each of the last writes: a part, the list, the manifest, `excluded/`, the end, the wake.
-The others are tried by `pytest -m slow`."""
+IN_THE_GATE = (13, 23, 25)
+"""A part, the manifest, and the end before the wake. The others are tried by `pytest -m slow`."""
 
 
 @pytest.mark.parametrize(

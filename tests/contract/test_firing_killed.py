@@ -196,8 +196,8 @@ WRITES = 20
 CLOCK_WRITTEN = 2
 """The number of the write that notes in the schedule's clock which text is approved."""
 MINUTES = 16
-IN_THE_GATE = {3: "set back", 9: "", 18: "edited"}
-"""The occurrence is there and the clock not moved on; a part of the audience; a batch file that is not noted."""
+IN_THE_GATE = {3: "set back", 18: "edited"}
+"""The occurrence is there and the clock not moved on; a batch file that is not noted."""
 
 
 def at_write(world: World, number: int, happens: Callable[[], object]) -> None:

@@ -270,7 +270,7 @@ def calls_of_a_whole_attempt() -> int:
 # them is kept. So the gate tries every third "after", the last one, behind which the lane is awake, and the first
 # "before"; `make deep` tries all.
 LAST = calls_of_a_whole_attempt() - 1
-IN_THE_GATE = {(0, True), (LAST, False), *((number, False) for number in range(0, LAST, 3))}
+IN_THE_GATE = {(0, True), (LAST, False), *((number, False) for number in range(0, LAST, 6))}
 KILLS = [
     pytest.param(number, before, marks=() if (number, before) in IN_THE_GATE else pytest.mark.slow)
     for before in (False, True)

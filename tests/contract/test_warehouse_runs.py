@@ -214,7 +214,7 @@ def test_others_queries_are_not_ours(stack: Stack) -> None:
 
 CALLS = 37
 """So many calls the three invocations make, each of which may be the last; a test below says so."""
-SOME = range(5, 2 * CALLS, 16)
+SOME = range(5, 2 * CALLS, 32)
 KILLED = [pytest.param(n, marks=() if n in SOME else pytest.mark.slow) for n in range(2 * CALLS)]
 
 

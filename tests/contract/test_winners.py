@@ -389,7 +389,7 @@ def test_hold(stack: Stack) -> None:
 # Of six writes, each with a moment before it and one after it: one of each gap between them, as nothing is kept between
 # two writes. `make deep` tries both moments.
 @pytest.mark.parametrize(
-    "dies_at", [n if n in (1, 2, 4, 6, 8, 10, 12) else pytest.param(n, marks=pytest.mark.slow) for n in range(1, 13)]
+    "dies_at", [n if n in (2, 6, 10) else pytest.param(n, marks=pytest.mark.slow) for n in range(1, 13)]
 )
 def test_killed_at_any_write(endpoint: str, dies_at: int) -> None:
     """Killed before or after each write of a whole decision, the next ticks do the rest: one decision, one file."""

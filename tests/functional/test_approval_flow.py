@@ -602,7 +602,9 @@ def test_pause_and_resume_from_the_page(world: World) -> None:
     assert bob.post(f"/requests/{id_}/cancel").status == 409
 
 
-@pytest.mark.parametrize("trouble", ["TooManyRequestsException", "the function fails"])
+@pytest.mark.parametrize(
+    "trouble", ["TooManyRequestsException", pytest.param("the function fails", marks=pytest.mark.slow)]
+)
 def test_the_page_stops_a_run_that_lambda_has_no_room_to_stop(world: World, trouble: str) -> None:
     """The run is paused in the ledger all the same, with who and when; the page says so. Resumed it is due at once."""
     ann = world.browser(ANN)

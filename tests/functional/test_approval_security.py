@@ -97,7 +97,7 @@ def test_no_action_without_a_session(world: World) -> None:
     assert world.items() == before
 
 
-@pytest.mark.parametrize("token", ["", "0" * 40, "ä"])
+@pytest.mark.parametrize("token", ["0" * 40, *(pytest.param(one, marks=pytest.mark.slow) for one in ("", "ä"))])
 def test_no_action_without_ones_own_csrf_token(world: World, token: str) -> None:
     """Missing, guessed or another person's: refused, nothing written."""
     ann, bob = world.browser(ANN), world.browser(BOB)
@@ -682,7 +682,9 @@ def test_the_tests_of_a_draft_are_its_writers(world: World) -> None:
         assert "data-live" not in answer.body
 
 
-@pytest.mark.parametrize("sample", ["9" * 5000, "-1", "x", "7", "²"])
+@pytest.mark.parametrize(
+    "sample", ["9" * 5000, "²", *(pytest.param(one, marks=pytest.mark.slow) for one in ("-1", "x", "7"))]
+)
 def test_a_sample_that_there_is_not(world: World, sample: str) -> None:
     """Whatever the address says, the page is shown, with the first user."""
     id_ = new_request(world.browser(ANN), world)

@@ -334,6 +334,7 @@ def nudge(trial: Trial, tmp_path_factory: pytest.TempPathFactory) -> Played:
     return Played(sent, runs, source)
 
 
+@pytest.mark.slow  # through a stack, in the gate: tests/deployment/test_least_privilege
 def test_a_schedule_from_sql_to_the_report(
     trial: Trial, nudge: Played, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -431,6 +432,7 @@ def test_a_schedule_is_written(trial: Trial, tmp_path: Path) -> None:
         trial.s3.delete_object(Bucket=trial.sandbox.bucket, Key=f"schedules/{name}.json")
 
 
+@pytest.mark.slow
 def test_everything_is_held_and_released(trial: Trial, nudge: Played) -> None:
     """Whoever asks sees who holds it and why; nothing is fired or previewed; a release says what starts."""
     run_id = next(iter(nudge.runs.values()))

@@ -38,9 +38,9 @@ def test_every_promise_is_kept(stage: Stage, fault: Scenario) -> None:
     assert not played.broken, "\n".join(("not so:", *played.broken))
 
 
-def test_the_gate_plays_about_twenty() -> None:
+def test_the_gate_plays_some() -> None:
     """Enough to notice a broken promise, and few enough for every test run."""
-    assert 18 <= sum(one.in_gate for one in scenarios().values()) <= 24
+    assert 12 <= sum(one.in_gate for one in scenarios().values()) <= 20
 
 
 def test_an_unknown_fault_is_answered_by_those_that_there_are() -> None:

@@ -149,6 +149,7 @@ def things(records: list[dict[str, Any]]) -> list[dict[str, str]]:
     return [record["s3"]["object"] for record in records]
 
 
+@pytest.mark.slow
 def test_a_new_stack_takes_up_the_bucket_of_a_deleted_one(tmp_path: Path) -> None:
     """The bucket is there, its notifications lead to a function that is gone: the command in the output repairs it."""
     place = {"BucketName": "push-campaigns", "AWS::AccountId": "123456789012", "AWS::Region": "eu-central-1"}

@@ -208,8 +208,14 @@ HARD: tuple[bytes, ...] = (
 """Lines with a trap each: `%s` stands for a token."""
 
 
-@pytest.mark.parametrize("at", [0, 1])
-@pytest.mark.parametrize("number", range(len(HARD)))
+@pytest.mark.parametrize(
+    ("number", "at"),
+    [
+        pytest.param(number, at, marks=() if number % 2 == at else pytest.mark.slow)
+        for number in range(len(HARD))
+        for at in (0, 1)
+    ],
+)
 def test_lines_with_a_trap(number: int, at: int) -> None:
     """What JSON libraries read differently, alone among ordinary lines, at any place of the file."""
     line = HARD[number].replace(b"%s", b"ab" * 32)

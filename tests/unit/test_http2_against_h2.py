@@ -21,7 +21,7 @@ FIRST_SETTINGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=examples(1_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(500), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(FIRST_SETTINGS, st.booleans(), PROGRAMS)
 def test_nothing_is_lost_or_ended_twice_and_each_verdict_is_true(
     first: dict[Codes, int], ready: bool, program: bytes
