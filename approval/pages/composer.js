@@ -129,13 +129,14 @@
   });
 
   // ---- live while typing: one question at a time, the last one wins
-  let timer, isAsking = false, isStale = false;
+  let timer, isAsking = false, isStale = false, failures = 0;
   const touched = new Set();
   const show = async () => {
     clearTimeout(timer);
     if (isAsking) { isStale = true; return; }
     isAsking = true;
     const here = form();
+    let isAnswered = false;
     try {
       const answer = await fetch(here.dataset.preview, { ...asked, method: "POST", body: new URLSearchParams(new FormData(here)) });
       if (answer.ok && here === form()) {
@@ -143,8 +144,11 @@
         draw(shown);
         if (shown.live) timer = setTimeout(show, EVERY_MS);
       }
-    } catch { /* the next key tries again */ }
+      isAnswered = answer.ok;
+    } catch { /* the network is away, or the session has ended */ }
     isAsking = false;
+    failures = isAnswered ? 0 : failures + 1;
+    if (failures && failures < 4) timer = setTimeout(show, EVERY_MS * failures); // then the next key tries again
     if (isStale) { isStale = false; soon(); }
   };
   const soon = () => { clearTimeout(timer); timer = setTimeout(show, TYPING_MS); };

@@ -139,6 +139,27 @@ def test_what_is_typed_while_a_draft_is_saved_is_saved_next(people: People, offi
     expect(title).to_have_value("Two")
 
 
+@pytest.mark.slow
+def test_a_preview_that_failed_is_asked_for_again(people: People, office: Office) -> None:
+    """Nobody has to press a key for it: the phone shows the last text once the pages answer."""
+    ann = people.sign_in(ANN)
+    ann.get_by_role("button", name="New request").click()
+    ann.wait_for_load_state("networkidle")
+    failed: list[Route] = []
+
+    def fail_twice(route: Route) -> None:
+        if len(failed) < 2:
+            failed.append(route)
+            route.fulfill(status=502, body="")
+        else:
+            route.continue_()
+
+    ann.route(re.compile(r"/preview"), fail_twice)
+    ann.get_by_label("Title", exact=True).first.fill("After all")
+    expect(ann.locator(".phone .t")).to_have_text("After all", timeout=20_000)
+    assert len(failed) == 2
+
+
 def write_texts(page: Page) -> int:
     """The main texts, then two languages by their codes, the Tab key leading from one to the next. How many fields."""
     page.locator("#title").fill("Hi ")
