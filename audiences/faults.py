@@ -28,6 +28,10 @@ class AudienceFault(Exception):
         self.mend = mend
 
 
+class NothingThere(AudienceFault):
+    """No file, and no object, has the name that was given."""
+
+
 def storage_full(what: str) -> AudienceFault:
     """The directory for work is full."""
     return AudienceFault(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from audiences.faults import AudienceFault
+from audiences.faults import AudienceFault, NothingThere
 from notifier.audience.pin import pin
 from notifier.model.audience_faults import AudienceChanged, AudienceUnreachable
 from notifier.model.batch_file import PinnedObject
@@ -60,7 +60,7 @@ def pinned_files(client: "S3Client", names: Sequence[str], bucket: str) -> tuple
     for name in names:
         keys = list(_keys_of(client, *split(name, bucket)))
         if not keys:
-            raise AudienceFault(f"{name}: no object has such a key", "check the name; a prefix ends in /")
+            raise NothingThere(f"{name}: no object has such a key", "check the name; a prefix ends in /")
         # A dict keeps the order of the names, which decides which of two rows of a user is the later; each object once.
         found.update(dict.fromkeys(keys))
         if len(found) > MAX_FILES:
@@ -90,7 +90,7 @@ def local_files(names: Sequence[str]) -> tuple[InputFile, ...]:
     for name in names:
         paths = list(_local_paths(name))
         if not paths:
-            raise AudienceFault(f"{name}: there is no such file", "check the path")
+            raise NothingThere(f"{name}: there is no such file", "check the path")
         found.update(dict.fromkeys(paths))
     return tuple(InputFile(path, str(path)) for path in found)
 

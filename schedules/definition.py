@@ -16,7 +16,7 @@ from notifier.model.authored_json import BadJson, decode_authored
 from notifier.model.campaign import END, Campaign
 from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.plain_words import described
-from notifier.model.time_zones import zone_named, zone_names
+from notifier.model.time_zones import zone_hint, zone_named, zone_names
 from notifier.model.validation import Fault, shape_faults, text_faults
 from schedules.timetable import BadCron, Timetable, check_cron
 
@@ -33,6 +33,7 @@ _OWN = ("id", "again", "test", "not_before", "abort_after", "remainder_of")
 MAX_BYTES = 200_000
 """Of a schedule's file that is written on the pages. One with sixteen variants in twenty languages has 100,000."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_AS_ON_UNIX = 'as on Unix, and not as in EventBridge: * in place of ?, no year, no cron(…); for example "0 9 * * *"'
 _DAY = re.compile(r"\$day\b")
 
 LocalMinute = Annotated[
@@ -230,16 +231,17 @@ def _decoded(file: str, data: bytes) -> object:
 def _rhythm_faults(rhythm: Rhythm, *, once_a_day: bool, needs_approval: bool) -> Iterator[Fault]:
     when = rhythm.when
     if when.timezone not in zone_names():
-        yield Fault(
-            "schedule.when.timezone", f"{described(when.timezone)} is not a time zone", "for example Europe/London"
-        )
+        problem = f"{described(when.timezone)} is not a time zone"
+        yield Fault("schedule.when.timezone", problem, zone_hint(when.timezone))
     if (when.cron is UNSET) == (when.at is UNSET):
         yield Fault("schedule.when", "has not exactly one of cron and at", "cron comes back, at occurs once")
     if when.cron is not UNSET:
         try:
             check_cron(when.cron, once_a_day=once_a_day)
         except BadCron as error:
-            yield Fault("schedule.when.cron", f"{described(when.cron)} {error}", 'for example "0 9 * * *": 09:00')
+            is_aws = "?" in when.cron or "(" in when.cron
+            mend = _AS_ON_UNIX if is_aws else 'for example "0 9 * * *": 09:00'
+            yield Fault("schedule.when.cron", f"{described(when.cron)} {error}", mend)
     if when.at is not UNSET and _minute(when.at) is None:
         yield Fault("schedule.when.at", f"{described(when.at)} is not a date and a time", 'as "2026-12-01T09:00"')
     if rhythm.starts and rhythm.ends and rhythm.ends < rhythm.starts:

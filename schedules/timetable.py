@@ -127,7 +127,8 @@ def check_cron(cron: str, *, once_a_day: bool = False) -> None:
         parsed = CronSim(cron, datetime(2024, 1, 1))  # noqa: DTZ001 - local minutes are naive
         next(parsed)
     except CronSimError as error:
-        raise BadCron(f"its field for the {str(error).removeprefix('Bad ').replace('-', ' ')} cannot be read") from None
+        field = str(error).removeprefix("Bad ").replace("-", " ")
+        raise BadCron(f"has a field for the {field} that cannot be read") from None
     except StopIteration:
         raise BadCron("matches no date in 50 years") from None
     if once_a_day and len(parsed.minutes) * len(parsed.hours) > 1:

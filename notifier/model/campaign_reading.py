@@ -19,7 +19,7 @@ from notifier.model.caps import cap_faults
 from notifier.model.characters import is_blank, with_line_feeds
 from notifier.model.plain_words import described
 from notifier.model.quiet_hours import LEAST_AWAKE_M, Quiet, awake_minutes
-from notifier.model.time_zones import zone_named
+from notifier.model.time_zones import zone_hint, zone_named
 from notifier.model.validation import Fault, printable_name, shape_faults, text_faults
 
 _MAX_ID_OF_TEST = 118
@@ -127,7 +127,7 @@ def _time_faults(campaign: Campaign) -> Iterator[Fault]:
 
 def _zone_faults(name: str, path: str) -> Iterator[Fault]:
     if zone_named(name) is None:
-        mend = "for example Europe/London, or UTC+05:30"
+        mend = f"{zone_hint(name)}, or UTC+05:30"
         yield Fault(path, f"{described(name)} is not a time zone", mend)
 
 

@@ -27,6 +27,8 @@ _PATTERNS = {
     "'^[a-z0-9_-]": ("not a name that an arm can have", "1 to 32 of a-z, 0-9, - and _, for example: question-2"),
     "'^([01][0-9]": ("not a time of day", "hours and minutes, as 09:00 or 21:30"),
     "'^[^": ("has a line break, a tab or another control character", "write it in one line"),
+    r"'^\\d{4}-": ("not a date and a time of day", 'local ones without an offset, as "2026-12-01T09:00"'),
+    r"'^\\d\\d:": ("not a time of day", "hours and minutes, as 09:00 or 21:30"),
     "": ("has characters that are not allowed here", ""),
 }
 """By the beginning of a regular expression in msgspec's message: what is wrong, and what to write."""

@@ -48,6 +48,13 @@ def zone_named(name: str) -> tzinfo | None:
         return ZoneInfo.from_file(data, key=name)
 
 
+def zone_hint(name: str) -> str:
+    """What to write in place of a text that is no zone: the zone of this name in other letters, else an example."""
+    plain = name.strip().lower().replace(" ", "_")
+    meant = next((zone for zone in sorted(zone_names()) if zone.lower() == plain), None)
+    return f"write {meant}" if meant else "for example Europe/London"
+
+
 def instant_of(local: datetime, zone: tzinfo) -> datetime:
     """The instant of a local minute: of one in a gap the first minute after it, of one that comes twice the first.
 

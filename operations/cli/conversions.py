@@ -1,6 +1,8 @@
 """`convert`: makes audiences from other tools' files."""
 
 import codecs
+import gzip
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -67,6 +69,7 @@ def convert_table(
 
     Example: notifier convert audience.csv -o audience.jsonl
     """
+    _must_differ(out, files)
     counts = audience.RowCounts()
     with output_to(out) as written:
         read = [_write_table(written, path, counts, _separator(separator), _encoding(encoding)) for path in files]
@@ -95,8 +98,8 @@ def _write_table(
     except UnicodeError:
         mend = "name the encoding with --encoding"
         raise CommandError(ExitCode.NOT_FINE, f"{path}: not {encoding} throughout", mend) from None
-    except EOFError:
-        raise _cut_off(path) from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _bad_gzip(path, error) from None
     return {"file": str(path), "encoding": encoding, "separator": table.separator_name}
 
 
@@ -106,12 +109,19 @@ def _write_lines(written: IO[bytes], records: Iterable[dict[str, Any]]) -> None:
         written.write(encode(record) + b"\n")
 
 
+def _must_differ(out: Path, files: list[Path]) -> None:
+    """Raise CommandError where the audience would replace the file that it is made of."""
+    if any(out.resolve() == path.resolve() for path in files):
+        raise CommandError(ExitCode.USAGE, f"{out}: is also what is read", "name another file with -o")
+
+
 def _listed(files: list[Path]) -> str:
     return ", ".join(map(str, files))
 
 
-def _cut_off(path: Path) -> CommandError:
-    return CommandError(ExitCode.NOT_FINE, f"{path}: the gzip file is cut off", "copy it again")
+def _bad_gzip(path: Path, error: Exception) -> CommandError:
+    what = "cut off" if isinstance(error, EOFError) else "damaged"
+    return CommandError(ExitCode.NOT_FINE, f"{path}: the gzip file is {what}", "copy it again")
 
 
 def _separator(text: str | None) -> str | None:
@@ -149,6 +159,7 @@ def convert_pinpoint(
 
     Example: notifier convert pinpoint export/*.gz -o audience.json.gz
     """
+    _must_differ(out, files)
     counts = pinpoint.EndpointCounts()
     with output_to(out) as written:
         for path in files:
@@ -175,8 +186,8 @@ def _write_endpoints(written: IO[bytes], path: Path, counts: pinpoint.EndpointCo
     except pinpoint.NotPinpoint as error:
         mend = "give Pinpoint's endpoint files, UTF-8"
         raise CommandError(ExitCode.NOT_FINE, f"{path}: {error}", mend) from None
-    except EOFError:
-        raise _cut_off(path) from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _bad_gzip(path, error) from None
     if counts.endpoints == before:
         # An export that was cut down to nothing on the way would otherwise shrink the audience unnoticed.
         mend = "give Pinpoint's endpoint files; leave this one out if it is meant to be empty"

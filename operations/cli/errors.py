@@ -3,15 +3,31 @@
 import enum
 import functools
 import json
+import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    ProfileNotFound,
+)
 from botocore.parsers import ResponseParserError
 from rich.console import Console
 
+_NO_ADDRESS = "Invalid endpoint"
+_MENDS: dict[type[BotoCoreError], str] = {
+    NoCredentialsError: "sign in (aws configure, or aws sso login), and name the profile: AWS_PROFILE",
+    NoRegionError: "name the stack's region, as AWS_REGION=eu-central-1",
+    ProfileNotFound: "check AWS_PROFILE (aws configure list-profiles)",
+    EndpointConnectionError: "check AWS_REGION, AWS_ENDPOINT_URL and this machine's network",
+}
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -49,10 +65,14 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def reporting(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            _refuse_pipes(kwargs.values())
             return command(*args, **kwargs)
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
-        except (CommandError, ClientError, BotoCoreError, ResponseParserError, OSError) as error:
+        except (CommandError, ClientError, BotoCoreError, ResponseParserError, OSError, ValueError) as error:
+            # botocore raises no error of its own for an address that is none; any other ValueError is ours to mend.
+            if isinstance(error, ValueError) and not str(error).startswith(_NO_ADDRESS):
+                raise
             failed = _as_command_error(error)
             _print(failed, as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(failed.code) from None
@@ -60,9 +80,29 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     return reporting
 
 
+def _refuse_pipes(values: Iterable[object]) -> None:
+    """Raise CommandError for a pipe among a command's files: each is read more than once."""
+    for value in values:
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(one, str | Path) and _is_pipe(Path(one)):
+                mend = "save it as a file first, and name that"
+                raise CommandError(ExitCode.USAGE, f"{one}: a pipe, which can be read only once", mend)
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
 def _as_command_error(error: Exception) -> CommandError:
     if isinstance(error, CommandError):
         return error
+    if isinstance(error, ValueError) and str(error).startswith(_NO_ADDRESS):
+        mend = "correct AWS_ENDPOINT_URL: it begins with https:// or http://; without it boto3 asks AWS"
+        return CommandError(ExitCode.USAGE, f"AWS: {str(error)[:1].lower()}{str(error)[1:]}", mend)
     # First: a ClientError is AWS's own answer, a BotoCoreError means that there was none.
     if isinstance(error, ClientError):
         code = error.response["Error"]["Code"]
@@ -76,13 +116,20 @@ def _as_command_error(error: Exception) -> CommandError:
             ExitCode.UNREACHABLE, what, "check the credentials and their permissions (aws sts get-caller-identity)"
         )
     if isinstance(error, BotoCoreError):
-        return CommandError(ExitCode.UNREACHABLE, f"AWS: {error}", "check AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL")
+        kinds = ((kind, mend) for kind, mend in _MENDS.items() if isinstance(error, kind))
+        _, mend = next(kinds, (None, "check AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL"))
+        return CommandError(ExitCode.UNREACHABLE, f"AWS: {error}", mend)
     if isinstance(error, ResponseParserError):
         # botocore's own error, and none of its BotoCoreError: the answer was a page, most likely a proxy's.
         mend = "is there a proxy between here and AWS that answers by itself? check AWS_ENDPOINT_URL and HTTPS_PROXY"
         return CommandError(ExitCode.UNREACHABLE, "AWS: the answer is not one of AWS's", mend)
-    if isinstance(error, FileNotFoundError | IsADirectoryError):
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError) and error.filename:
         return CommandError(ExitCode.NOT_FOUND, f"{error.filename}: {error.strerror}", "check the path")
+    if isinstance(error, OSError) and error.strerror:
+        # Without Python's number: `[Errno 28]` says nothing to people.
+        where = f"{error.filename}: " if error.filename else ""
+        mend = "check who may read and write it" if isinstance(error, PermissionError) else ""
+        return CommandError(ExitCode.UNREACHABLE, f"{where}{error.strerror}", mend)
     return CommandError(ExitCode.UNREACHABLE, str(error))
 
 

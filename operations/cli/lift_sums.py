@@ -59,8 +59,10 @@ def _read(path: Path) -> tuple[dict[str, Sums], bool]:
         # Excel begins a file in UTF-8 with a byte-order mark.
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise CommandError(ExitCode.NOT_FOUND, f"{path}: cannot be read as CSV", _LIKE) from None
+    except (UnicodeDecodeError, csv.Error):
+        raise CommandError(ExitCode.USAGE, f"{path}: cannot be read as CSV", _LIKE) from None
+    if lacking := [name for name in _NEEDED if not rows or name not in rows[0]]:
+        raise CommandError(ExitCode.USAGE, f"{path}: no column {', '.join(lacking)}, or another separator", _LIKE)
     has_before = bool(rows) and set(_BEFORE) <= rows[0].keys()
     arms = {str(row.get("arm", "")).strip(): _sums(path, row, has_before=has_before) for row in rows}
     if _CONTROL not in arms or len(arms) < 2 or len(arms) != len(rows):

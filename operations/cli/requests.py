@@ -191,12 +191,13 @@ def needs_duckdb() -> None:
 @contextmanager
 def faults() -> Iterator[None]:
     """Turns what is wrong with an audience into a command's error."""
-    from audiences.faults import AudienceFault  # noqa: PLC0415
+    from audiences.faults import AudienceFault, NothingThere  # noqa: PLC0415
 
     try:
         yield
     except AudienceFault as error:
-        raise CommandError(ExitCode.NOT_FINE, error.problem, error.mend) from None
+        code = ExitCode.NOT_FOUND if isinstance(error, NothingThere) else ExitCode.NOT_FINE
+        raise CommandError(code, error.problem, error.mend) from None
     except BrokenFile as error:
         raise CommandError(ExitCode.NOT_FINE, str(error), error.mend) from None
     except AudienceChanged as error:

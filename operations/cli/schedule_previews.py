@@ -159,9 +159,17 @@ def _print(found: Reached, seen: Mapping[str, Inspection]) -> None:
 # -- of a file --------------------------------------------------------------------------------------------------------
 
 
+def schedule_name(file: Path) -> str:
+    """The name that a schedule's file gives it. Raises CommandError for YAML."""
+    if file.suffix.lower() in (".yaml", ".yml"):
+        mend = f"yq -o json {file} > {file.stem}.json"
+        raise CommandError(ExitCode.USAGE, f"{file}: a schedule is JSON, and this is YAML", mend)
+    return file.stem if file.suffix.lower() == ".json" else file.name
+
+
 def _of_file(file: Path, count: int, *, needs_approval: bool, as_json: bool) -> None:
     try:
-        schedule = read_schedule(file.name.removesuffix(".json"), file.read_bytes(), needs_approval=needs_approval)
+        schedule = read_schedule(schedule_name(file), file.read_bytes(), needs_approval=needs_approval)
     except BrokenSchedule as error:
         for fault in error.faults:
             console().print(f"{file}: {fault}", markup=False)

@@ -15,6 +15,7 @@ from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.identity import approver
 from operations.cli.options import ApprovesBy, AsJson, Stack, StackFile, Yes, console, print_json, sure
 from operations.cli.schedule_function import ask_function
+from operations.cli.schedule_previews import schedule_name
 from schedules.definition import key_of
 from schedules.documents import BucketTexts
 from schedules.store import ScheduleState
@@ -49,7 +50,7 @@ def put(
     Example: notifier schedules put day-2-engagement.json --keep
     """
     cloud, text = Cloud(find_deployment(stack, stack_file)), _text_of(file)
-    name = name or file.name.removesuffix(".json")
+    name = name or schedule_name(file)
     by = approver(cloud, by)
     before = BucketTexts(cloud.client("s3"), cloud.deployment.bucket).get(key_of(name))
     if not as_json:

@@ -2,8 +2,10 @@
 
 import codecs
 import contextlib
+import errno
 import gzip
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -103,13 +105,23 @@ def _utf_16(head: bytes) -> str:
     raise NotText("it has NUL bytes: not text", "export it as CSV UTF-8")
 
 
+def _new(unfinished: Path, path: Path) -> IO[bytes]:
+    try:
+        return unfinished.open("wb")
+    except OSError as error:
+        # With the name that was given, and not that of the file on the way.
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 @contextlib.contextmanager
 def output_to(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to, gzipped where its name ends in `.gz`. An error leaves no file behind."""
     # Under another name until it is complete: an audience that is cut short would look like a whole one.
     unfinished = path.with_name(path.name + ".unfinished")
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     try:
-        with unfinished.open("wb") as stored:
+        with _new(unfinished, path) as stored:
             if path.suffix == ".gz":
                 with gzip.GzipFile(filename="", fileobj=stored, mode="wb", compresslevel=6, mtime=0) as packed:
                     yield packed  # type: ignore[misc]

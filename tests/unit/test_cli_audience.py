@@ -60,7 +60,7 @@ def test_the_samples(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("build", "nothing.jsonl", "-o", "out"), ExitCode.NOT_FINE, "there is no such file"),
+        (("build", "nothing.jsonl", "-o", "out"), ExitCode.NOT_FOUND, "there is no such file"),
         (("build", SAMPLES / "audiences" / "keyed-by-id.json", "-o", "out"), ExitCode.NOT_FINE, "keyed by id"),
         (("build", "x", "-o", "s3://bucket/folder"), ExitCode.USAGE, "name the bucket alone"),
     ],

@@ -114,6 +114,7 @@ def test_means_from_sums(tmp_path: Path) -> None:
         ("arm,users,y,yy\ncontrol,0,0,0\na,10,1,1\n", "control: an arm needs two users at least"),
         ("arm,users,y,yy,x,xx,xy\ncontrol,0,0,0,0,0,0\na,10,1,1,1,1,1\n", "control: an arm needs two users at least"),
         ("arm,users,y,yy\ncontrol,-5,1,1\na,10,1,1\n", "control: an arm needs two users at least"),
+        ("arm;users;y;yy\ncontrol;10;1;1\na;10;1;1\n", "no column arm, users, y, yy, or another separator"),
         ("arm,users,y,yy\ncontrol,10,1,1\na,10,100,900\n", "a: no 10 users can have these sums"),
         ("arm,users,y,yy\ncontrol,10,1,1\na,10,0,-1\n", "a: no 10 users can have these sums"),
         ("arm,users,y,yy\ncontrol,10,1,1\na,10,nan,1\n", "a: not numbers"),

@@ -99,7 +99,21 @@ class TestRefused:
         ("changes", "fault"),
         [
             ({"schedule__when__timezone": "London"}, "schedule.when.timezone: "),
+            ({"schedule__when__timezone": "europe/london"}, "is not a time zone (write Europe/London)"),
             ({"schedule__when__cron": "0 9 * *"}, "schedule.when.cron: "),
+            (
+                {"schedule__when__cron": "0 9 ? * MON"},
+                "has a field for the day of month that cannot be read (as on Unix",
+            ),
+            ({"schedule__when__cron": "cron(0 9 * * ? *)"}, "* in place of ?, no year, no cron(…)"),
+            (
+                {"schedule__when": {"at": "2026-12-01", "timezone": "UTC"}},
+                "at: not a date and a time of day (local ones",
+            ),
+            (
+                {"audience": {"prefix": "audiences/$day/", "ready": "_SUCCESS", "ready_by": "10h"}},
+                "audience.ready_by: not a time of day (hours and minutes",
+            ),
             ({"schedule__when__cron": None}, "schedule.when: has not exactly one of cron and at"),
             ({"schedule__when__at": "2026-12-01T09:00"}, "schedule.when: has not exactly one of cron and at"),
             ({"schedule__ends": "2026-01-01"}, "schedule.ends: before starts"),
@@ -124,6 +138,34 @@ class TestRefused:
             read(sample(**changes))
         assert str(refused.value).startswith("schedules/day-2.json: ")
         assert fault in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("", "the file is empty"),
+            ('{"schedule": {', "the file ends before its end"),
+            ('{"a": 1,}', "a comma before a closing bracket (leave the comma out)"),
+            ('{"a": [1,]}', "a comma before a closing bracket (leave the comma out)"),
+            ("// daily\n{}", "a comment (leave it out)"),
+            ("{'a': 1}", "another kind of quotes (write straight double quotes"),
+            ("{“a”: 1}", "another kind of quotes (write straight double quotes"),
+            ("schedule:\n  when: 1\n", "it looks like YAML (yq -o json"),
+            ('{"a": 1 "b": 2}', "a comma is missing before this"),
+            ('{"a" 1}', "a colon is missing before this"),
+            ("{a: 1}", "a name is missing here, in double quotes"),
+            ('{"a": undefined}', "a value is missing here"),
+            ("{}}", "more follows behind the end"),
+            ('{"a": "x}', "the text that begins here has no end"),
+            ('{"a": "x\ny"}', "a line break or a tab within a text"),
+            (r'{"a": "\d"}', "a backslash before a character that needs none"),
+        ],
+    )
+    def test_json_that_is_none(self, text: str, words: str) -> None:
+        """In words for people, with the place and what to do; Python's own are for programmers."""
+        with pytest.raises(BrokenSchedule) as refused:
+            read_schedule("day-2", text.encode())
+        assert words in str(refused.value)
+        assert "line 1, column" in str(refused.value)
 
     def test_all_at_once(self) -> None:
         """Every fault is reported, not only the first."""
