@@ -17,6 +17,7 @@ from approval.language_reach import language_reach
 from approval.placeholders import audience_warnings, gaps, lookalike_warnings
 from approval.prepared import AudienceSeen
 from approval.preview import Preview, previews
+from approval.queries import whom_to_ask
 from approval.request import CLOSED, Request
 from approval.request_audiences import RequestAudiences
 from notifier.model.campaign import Campaign
@@ -63,6 +64,7 @@ class AudienceView:
         """
         return {
             "seen": seen,
+            "whom_to_ask": whom_to_ask(seen.fault, self._owners()) if seen.fault else "",
             "as_schedules": as_schedules(form),
             "chosen": tuple(in_words(seen.request)) if seen.request is not None else (),
             "sql": seen.prepared.manifest.queries if seen.prepared is not None else {},
@@ -77,6 +79,10 @@ class AudienceView:
             "reach": language_reach(form, seen.counts),
             "lookalikes": (*lookalike_warnings(form, seen.counts), *audience_warnings(form, seen.counts)),
         }
+
+    def _owners(self) -> dict[str, str]:
+        """Who looks after the stored queries, by their names."""
+        return {name: one.about.owner for name, one in self._audiences.offered().items()}
 
     def _power(self, campaign: Campaign | None, form: Form, seen: AudienceSeen) -> tuple[str, ...]:
         """How likely the audience is to show what the campaign is to bring about, once it is counted."""

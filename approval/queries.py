@@ -1,5 +1,7 @@
 """The stored queries that people may choose: `queries/NAME.json` in the bucket. The SQL itself stays where it is."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -8,6 +10,8 @@ from botocore.exceptions import ClientError
 from notifier.model.stored_query import NAME, PREFIX, StoredQuery
 
 MAX_OFFERED = 200
+_NAMED = re.compile(r"\bqueries/([a-z0-9][a-z0-9_-]{0,63})\.(?:sql|json)\b")
+"""How the audience function names a query: with its line and column behind it, before the engine's own message."""
 
 
 class OfferedQuery(msgspec.Struct, frozen=True):
@@ -21,6 +25,17 @@ class OfferedQuery(msgspec.Struct, frozen=True):
     def is_paid_by_bytes(self) -> bool:
         """Whether its engine is paid by what it reads."""
         return self.about.engine != "duckdb"
+
+
+def whom_to_ask(fault: str, owners: Mapping[str, str]) -> str:
+    """Who looks after the query that a fault names, for people who cannot correct it; "" where nothing says it.
+
+    Args:
+        owners: by the query's name.
+    """
+    found = _NAMED.search(fault)
+    owner = owners.get(found[1], "") if found is not None else ""
+    return f"{owner} looks after it." if owner else ""
 
 
 class Queries:

@@ -112,7 +112,9 @@ def left_out_in_words(reason: str) -> str:
 
 
 _COMMAND = r"(?:audience|cancel|deploy|erase|find|hold|pause|release|report|resume|retry|schedules|status|validate)\b"
-_IN_BRACKETS = re.compile(rf" \((?:[^()]|\([^()]*\))*(?:\bnotifier {_COMMAND}|--[a-z])(?:[^()]|\([^()]*\))*\)")
+_IN_BRACKETS = re.compile(
+    rf" \((?:[^()]|\([^()]*\))*(?:\bnotifier {_COMMAND}|\b(?:here:|or) --[a-z])(?:[^()]|\([^()]*\))*\)"
+)
 _AT_THE_END = re.compile(rf"[:;] notifier {_COMMAND}[^.;]*(?=[.;]|\Z)")
 
 

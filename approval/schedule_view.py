@@ -1,6 +1,7 @@
 """A schedule's page: what it sends, to whom and when as far as that is known, and what became of its times."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from difflib import unified_diff
 from typing import Any
@@ -15,6 +16,7 @@ from approval.looks import Looks
 from approval.people import Person
 from approval.prepared import Audiences, AudienceSeen
 from approval.preview import previews, previews_of_text
+from approval.queries import whom_to_ask
 from approval.request_audiences import RequestAudiences
 from approval.request_status import arms_of
 from approval.rule_words import rhythm_words
@@ -27,6 +29,7 @@ from notifier.model.campaign import Campaign
 from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.mailbox import is_same_person
 from notifier.model.quiet_hours import Quiet
+from notifier.model.stored_query import PREFIX, StoredQuery
 
 SHOWN_RESULTS = 10
 """Times whose runs' figures are read: the latest ones."""
@@ -90,6 +93,7 @@ class ScheduleView:
             "next_times": seen.shown_times_ms,
             "diff": different_lines(seen.old_text, seen.text),
             "results": self._results(seen.history),
+            "whom_to_ask": whom_to_ask(following.reason, _owners(seen)) if following is not None else "",
             **self._run_shown(call, seen.history),
             **self._looked(call, campaign, samples),
             **self._card(call, name, seen, campaign, audience, last, samples),
@@ -174,6 +178,18 @@ def campaign_of(name: str, seen: SeenSchedule) -> Campaign | None:
         return read_campaign({**decoded["campaign"], "id": name})
     except (BadJson, BrokenCampaign, KeyError, TypeError):
         return None
+
+
+def _owners(seen: SeenSchedule) -> dict[str, str]:
+    """Who looks after the queries that it names, by their names."""
+    found: dict[str, str] = {}
+    for key, text in seen.queries.items():
+        name = key.removeprefix(PREFIX).removesuffix(".json")
+        # The SQL is among them, and what a goal's conversions are found by.
+        if key == f"{PREFIX}{name}.json":
+            with suppress(msgspec.DecodeError):
+                found[name] = msgspec.json.decode(text, type=StoredQuery).owner
+    return found
 
 
 def _looked_at(name: str) -> str:

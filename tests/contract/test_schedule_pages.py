@@ -469,6 +469,30 @@ def test_whom_the_next_time_would_reach(site: Site) -> None:
     assert "is not known. suppression cannot be read" in site.ann.post(f"/schedules/{NAME}/preview").body
 
 
+def test_what_an_engine_says_of_a_query(site: Site) -> None:
+    """Its own message, whole, with the place and what to do: in the preview with who looks after it, and of a time."""
+    texts = site.schedules.texts
+    texts.put("queries/follows.sql", b"SELECT x FROM users")
+    texts.put(
+        "queries/follows.json",
+        b'{"engine": "duckdb", "owner": "crm@example.com", "tables": {"users": ["standing/u.csv"]}}',
+    )
+    decoded = json.loads(text())
+    decoded["audience"] = {"query": {"name": "follows"}}
+    site.save(json.dumps(decoded))
+    said = 'queries/follows.sql, line 1, column 8: Referenced column "x" not found <in> FROM (correct the name)'
+    site.schedules.around.fault = said
+    page = unescape(site.ann.post(f"/schedules/{NAME}/preview").body)
+    assert f"{said}. crm@example.com looks after it." in page
+    site.approve(site.bob)
+    site.schedules.clock.s += 3600
+    for _ in range(90):
+        site.schedules.tick()
+        site.schedules.clock.s += 60
+    assert said in unescape(site.ann.get(f"/schedules/{NAME}").body)
+    assert "<in>" not in site.ann.get(f"/schedules/{NAME}").body
+
+
 def test_a_preview_of_a_file_with_faults(site: Site) -> None:
     """The page says what is wrong with it, and that nothing was counted."""
     site.save(text())

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from html import unescape
 from typing import Any
 
 import msgspec
@@ -9,6 +10,8 @@ import pytest
 
 from approval.request import Step
 from approval.store import AuditEntry, Store
+from audiences.engines.port import Place, Query, QueryFault
+from audiences.run_preparation import in_words
 from notifier.model.campaign import Part
 from tests.approval_site import (
     ANN,
@@ -306,3 +309,18 @@ class TestPicker:
         world = World(endpoint)
         assert world.browser(BOB).get("/files").status == 403
         assert world.browser().get("/files").status == 303
+
+
+def test_what_an_engine_says_of_a_query(world: World) -> None:
+    """Its own message, whole, with the place in the SQL and what to do; and who looks after the query."""
+    world.put_query(owner="crm@example.com")
+    query = Query("SELECT x FROM users", name="queries/follows.sql")
+    fault = QueryFault(query.name, 'Referenced column "x" not found <in> FROM', "correct the name", Place(1, 8))
+    ann = world.browser(ANN)
+    id_ = draft(ann)
+    ann.post(f"/requests/{id_}", {**QUERY, "version": "0", "do": "count"})
+    world.fail_counts(in_words(fault))
+    page = unescape(ann.get(f"/requests/{id_}").body)
+    said = 'queries/follows.sql, line 1, column 8: Referenced column "x" not found <in> FROM (correct the name)'
+    assert f"It could not be counted: {said}. crm@example.com looks after it." in page
+    assert "<in>" not in ann.get(f"/requests/{id_}").body

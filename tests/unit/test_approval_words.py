@@ -232,6 +232,7 @@ def test_a_time_that_another_function_has_written(monkeypatch: pytest.MonkeyPatc
         ("gone. An engineer can (notifier find USER --export FILE (all)). Ask.", "gone. An engineer can. Ask."),
         ("one (of two) is left: ask an engineer", "one (of two) is left: ask an engineer"),
         ("the notifier refuses it (see below)", "the notifier refuses it (see below)"),
+        ("Parser: at (SELECT x --y FROM t) (correct the SQL)", "Parser: at (SELECT x --y FROM t) (correct the SQL)"),
         ("SELECT 1 -- a comment (no flag)", "SELECT 1 -- a comment (no flag)"),
         ("", ""),
     ],
