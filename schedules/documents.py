@@ -163,7 +163,8 @@ class Documents:
             return {}
         named = sorted({**self._texts.versions(QUERIES), **self._texts.versions(CONVERSIONS)}.items())
         # Of all of them: which ones a schedule names is known once it was read. Reading it again costs little.
-        edition = sha256(repr(named).encode()).hexdigest()[:16]
+        # And where the stack's RequireApproval is another one than before, every schedule is looked at again.
+        edition = sha256(repr(named).encode()).hexdigest()[:16] + (".approval" if self.needs_approval else "")
         return {name: f"{version}.{edition}" for name, version in found.items()}
 
     def read(self, name: str) -> Document:

@@ -27,6 +27,8 @@ from schedules.timetable import Occurrence
 MOST_FIRED = 500
 """Occurrences that one tick fires of one schedule: an outage of three weeks of an hourly one."""
 
+NEVER_APPROVED = "nobody has approved what is in force, and this stack has RequireApproval now"
+
 Log = Callable[..., object]
 """Is given what happened, and about what: `log("fired", schedule=…, occurrence=…)`."""
 
@@ -82,7 +84,7 @@ class Tick:
             if self._held():
                 return counts
             with self._each(counts, schedule=item.name):
-                counts["fired"] += self._fire(item) if item.name in files else self._remove(item)
+                counts["fired"] += self._fire(item.name) if item.name in files else self._remove(item)
         for occurrence in list(self._store.due_occurrences(self._now_ms())):
             if self._held():
                 return counts
@@ -125,12 +127,14 @@ class Tick:
         except BrokenSchedule as error:
             after = replace(before, state=ScheduleState.BROKEN, reason=str(error), looked_at=version)
             return before != after and self._adopt(before, after)
+        # One that is in force may have no approval: adopted before RequireApproval was set it fires no more.
+        is_approved = not self._needs_approval or bool(self._store.approved_by(name, document.hash))
+        if not is_approved and (before.hash != document.hash or before.state is not ScheduleState.ENDED):
+            return self._unapproved(before, document, version)
         if before.hash == document.hash and before.state in (ScheduleState.ACTIVE, ScheduleState.ENDED):
             # Written again as it was, or another query was edited. No edit waits: nothing is kept, for no reason.
             self._store.adopt(before, replace(before, looked_at=version, reason="", keeps_old=False, kept_for=""))
             return False
-        if self._needs_approval and not self._store.approved_by(name, document.hash):
-            return self._unapproved(before, document, version)
         self._documents.copy(document)
         return self._adopt(before, self._in_force(before, document, version))
 
@@ -195,15 +199,16 @@ class Tick:
 
     # -- the clock ----------------------------------------------------------------------------------------------------
 
-    def _fire(self, item: ScheduleItem) -> int:
+    def _fire(self, name: str) -> int:
         """Put every occurrence that is due, and move the clock behind the last of them."""
         fired = 0
-        while item.fires and item.next_at_ms <= self._now_ms() and fired < MOST_FIRED:
+        # Read again: the index by which it was found may be behind what this tick, or a person, has just written.
+        item = self._store.read(name)
+        while item is not None and item.fires and item.next_at_ms <= self._now_ms() and fired < MOST_FIRED:
             # Adopted before RequireApproval was set: its runs would be refused, one after the other.
             if self._needs_approval and not self._store.approved_by(item.name, item.hash):
-                reason = "nobody has approved what is in force, and this stack has RequireApproval now"
                 unapproved = replace(
-                    item, state=ScheduleState.UNAPPROVED, reason=reason, keeps_old=False, kept_for=""
+                    item, state=ScheduleState.UNAPPROVED, reason=NEVER_APPROVED, keeps_old=False, kept_for=""
                 )  # fmt: skip
                 self._adopt(item, unapproved)
                 return fired
@@ -214,7 +219,7 @@ class Tick:
                 return fired
             self._log("fired", schedule=item.name, occurrence=item.next)
             fired += 1
-            item = self._store.read(item.name) or item
+            item = self._store.read(name)
         return fired
 
     def _definition(self, name: str, digest: str) -> Document:
@@ -225,16 +230,15 @@ class Tick:
 
     # -- occurrences --------------------------------------------------------------------------------------------------
 
-    def _step(self, occurrence: OccurrenceItem) -> int:
+    def _step(self, found: OccurrenceItem) -> int:
+        # Read again, as a schedule is: of one that is over by now nothing must be sent.
+        occurrence = self._store.read_occurrence(found.name, found.stamp)
+        if occurrence is None or occurrence.state.is_over or occurrence.due_at_ms > self._now_ms():
+            return 0
         schedule_item = self._store.read(occurrence.name)
         if schedule_item is None:
             return 0
-        try:
-            schedule = self._definition(occurrence.name, occurrence.hash).schedule
-        except CopyChanged as error:
-            after = self._occurrences.failed(occurrence, str(error))
-        else:
-            after = self._occurrences.step(occurrence, schedule, schedule_item)
+        after = self._next_step(occurrence, schedule_item)
         if after.state is OccurrenceState.NEEDS_REVIEW and after.state is not occurrence.state:
             self._ask(
                 {
@@ -250,6 +254,16 @@ class Tick:
                 state=after.state.value, users=after.users, run_id=after.run_id, reason=after.reason,
             )  # fmt: skip
         return 1
+
+    def _next_step(self, occurrence: OccurrenceItem, schedule_item: ScheduleItem) -> OccurrenceItem:
+        if self._needs_approval and not self._store.approved_by(occurrence.name, occurrence.hash):
+            # Fired before RequireApproval was set: its run would be refused.
+            return self._occurrences.failed(occurrence, NEVER_APPROVED)
+        try:
+            schedule = self._definition(occurrence.name, occurrence.hash).schedule
+        except CopyChanged as error:
+            return self._occurrences.failed(occurrence, str(error))
+        return self._occurrences.step(occurrence, schedule, schedule_item)
 
     def _alarms(self, after: OccurrenceItem) -> bool:
         """All but a run, and the first of several occurrences with an empty audience, is for an operator to look at."""

@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -20,9 +20,9 @@ from schedules.definition import key_of
 from schedules.documents import Documents
 from schedules.drops import Drops
 from schedules.firing import Tick
-from schedules.occurrence_steps import Occurrences
+from schedules.occurrence_steps import Occurrences, Prepared
 from schedules.overview import Overview
-from schedules.store import ScheduleItem, ScheduleState
+from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState
 
 NAME, ANN, BOB, CAT = "nudge", "ann@example.com", "bob@example.com", "cat@example.com"
 
@@ -190,8 +190,8 @@ def test_what_nobody_has_approved_is_not_kept() -> None:
 def test_what_nobody_has_approved_does_not_go_back_and_forth(*, noted: bool) -> None:
     """Kept under a release before, or while that was not needed: it stops once, and approvers are asked once."""
     world = World(needs_approval=False).in_force()
-    world.setting = True
     before = world.tick()
+    world.setting = True
     answer = world.save(text("New"))
     reason = f"{answer['hash'][:12]}: nobody has approved what {key_of(NAME)} and the texts that it names say now"
     kept = {"keeps_old": True, "kept_for": answer["hash"] if noted else "", "reason": reason}
@@ -205,17 +205,69 @@ def test_what_nobody_has_approved_does_not_go_back_and_forth(*, noted: bool) -> 
 
 
 def test_what_is_in_force_unapproved_stops_once() -> None:
-    """At its next time, with what was noted for an edit that was never written: it is not taken up again."""
+    """Within a minute after the stack gets RequireApproval, and approvers are asked then: not at its next time."""
     world = World(needs_approval=False).in_force()
     before = world.tick()
     assert world.store.adopt(before, msgspec.structs.replace(before, keeps_old=True, kept_for=before.hash))
     world.setting = True
-    world.clock.s += 3600
     world.lines.clear()
     for _ in range(10):
-        world.clock.s += 60
-        assert not world.tick().fires
-    assert (world.lines, len(world.questions)) == (["schedule"] * 2, 1)
+        world.clock.s += 20 * 60
+        assert (world.tick().state, world.tick().fires) == (ScheduleState.UNAPPROVED, False)
+    asked = [{"schedule": NAME, "hash": before.hash, "keeps_old": False}]
+    assert (world.lines, world.questions) == (["schedule"], asked)
+    world.approve(BOB)
+    assert world.tick().fires
+
+
+def test_what_was_fired_before_approvals_were_needed_is_not_sent() -> None:
+    """Its run would be refused: what became of it says so."""
+    world = World(needs_approval=False).in_force()
+    world.ask("now", day="2026-12-01")
+    world.setting = True
+    world.tick()
+    one = world.store.read_occurrence(NAME, "2026-12-01T0800")
+    assert one is not None
+    assert (one.state.value, "nobody has approved" in one.reason, world.around.files) == ("failed", True, {})
+
+
+def test_what_the_index_does_not_know_yet_fires_nothing() -> None:
+    """An edit, found in the tick in which a time is due: the index by which it is due is behind what was written."""
+    world = World(needs_approval=True).in_force()
+    found = world.tick()
+
+    class Behind(PlayedStore):
+        def due_schedules(self, now_ms: int) -> Iterator[ScheduleItem]:
+            yield found
+
+    world.store.__class__ = Behind
+    world.save(text("New"))
+    world.clock.s += 3600
+    assert world.tick().state is ScheduleState.UNAPPROVED
+    assert list(world.store.latest(NAME)) == []
+
+
+def test_a_time_that_is_over_is_not_sent() -> None:
+    """A tick that has found it before it was skipped, by an index that is behind, or late: no run begins."""
+    world = World(needs_approval=False).in_force()
+    world.around.prepared = lambda _preparation: Prepared(7, manifest="m", audience={"parts": [{"key": "p"}]})
+    world.around.ask = lambda *_: None
+    world.ask("now", day="2026-12-01")
+    world.tick()
+    world.clock.s += 61
+    found = list(world.store.due_occurrences(int(world.clock.s * 1000)))
+    assert [one.state.value for one in found] == ["preparing"]
+    world.ask("pause")
+    world.tick()
+    world.ask("resume")
+
+    class Behind(PlayedStore):
+        def due_occurrences(self, now_ms: int) -> Iterator[OccurrenceItem]:
+            yield from found
+
+    world.store.__class__ = Behind
+    world.tick()
+    assert world.around.files == {}
 
 
 def test_approvers_are_asked_about_an_edit_that_was_kept() -> None:
