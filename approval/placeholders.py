@@ -152,7 +152,7 @@ def audience_warnings(form: Form, count: Counts | None) -> tuple[str, ...]:
     if count is None:
         return ()
     names = frozenset[str]().union(*(placeholders(text)[0] for _, text in _texts(form)))
-    return tuple(warnings_in(count.null_words, count.other_gateway, names))
+    return tuple(warnings_in(count.null_words, count.other_gateway, names, count.invisible_ends))
 
 
 def missing_for(name: str, count: Counts) -> int:

@@ -12,7 +12,7 @@ from audiences.joined_users import CARRIER, Preparation, all_devices
 from audiences.reader import DUPLICATE
 from audiences.rows import ROW_BITS
 from audiences.samples import samples_of
-from audiences.suspicions import OF_OTHER_GATEWAY, null_words
+from audiences.suspicions import OF_OTHER_GATEWAY, invisible_ends, null_words
 from notifier.model.audience_counts import MAX_NAME_CHARS, MAX_NAMES, OTHER, AttributeCounts, Counts, InvalidPlace
 
 PLACES = 3
@@ -53,6 +53,7 @@ def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Seque
         other_gateway=marks,
         longest=longest,
         samples=samples_of(con, show),
+        invisible_ends=invisible_ends(con),
     )
 
 

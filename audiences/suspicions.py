@@ -12,7 +12,7 @@ import msgspec
 
 from audiences.database import text
 from audiences.joined_users import CARRIER
-from notifier.model.suspicious_values import ALWAYS, APNS_CHARS, NULL_WORDS, add_word, null_word
+from notifier.model.suspicious_values import ALWAYS, APNS_CHARS, INVISIBLE, NULL_WORDS, add_word, null_word
 
 _SPACE = r"(?:[\s\x{a0}\x{2007}\x{202f}\x{3000}]|\\[tnrfb]|\\u00[0aA][0-9a-fA-F])"
 """White space as JSON text has it."""
@@ -52,6 +52,19 @@ def null_words(
             if len(value) <= _LONGEST and (word := null_word(value)) is not None:
                 add_word(words, column, word, count)
     return words
+
+
+def invisible_ends(con: duckdb.DuckDBPyConnection) -> int:
+    """Users whose id begins or ends with what nobody sees, as `suspicious_values.has_invisible_end` says."""
+    ends = re.sub(
+        r"[^\x21-\x7e]|-", lambda found: found[0] if found[0] == "-" else f"\\x{{{ord(found[0]):x}}}", INVISIBLE
+    )
+    # The expression takes 2 µs, comparing two characters 0.05: of most ids both are visible ASCII.
+    plain = "user_id[1] BETWEEN '!' AND '~' AND user_id[-1] BETWEEN '!' AND '~'"
+    matches = f"regexp_matches(user_id, {text(f'^[{ends}]|[{ends}]$')})"
+    query = f"SELECT count_if(CASE WHEN {plain} THEN false ELSE {matches} END) FROM users"
+    [(found,)] = con.execute(query).fetchall()
+    return int(found)
 
 
 def _short_values(con: duckdb.DuckDBPyConnection, column: str) -> list[tuple[str, int]]:

@@ -20,6 +20,8 @@ _LOOKALIKES = tuple(
     )
 )
 
+_NEVER_MEANT = re.compile(r"\*\|[\w .:-]{1,40}?\|\*|<%=[\w .-]{1,40}?%>|\[%[\w .-]{1,40}?%\]")
+
 
 def lookalikes(text: str, names: Collection[str]) -> Iterator[tuple[str, str]]:
     """Each placeholder of another notation for one of these attributes: as it is written, and the attribute's name.
@@ -35,6 +37,11 @@ def lookalikes(text: str, names: Collection[str]) -> Iterator[tuple[str, str]]:
             if name is not None and name not in seen:
                 seen.add(name)
                 yield match[0].strip(), name
+
+
+def never_meant(text: str) -> list[str]:
+    """Placeholders of other notations that nobody writes for their own sake, whatever attributes there are."""
+    return _NEVER_MEANT.findall(TAG.sub(" ", text))
 
 
 def _bare(name: str) -> str:

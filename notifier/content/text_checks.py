@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 
 from notifier.content.compile import compiled
-from notifier.content.lookalikes import lookalikes
+from notifier.content.lookalikes import lookalikes, never_meant
 from notifier.content.render import USER_ID, Renderer, values_of
 from notifier.content.template import UnfitValue, has_placeholder
 from notifier.content.texts import sources_of
@@ -118,8 +118,13 @@ def warnings_of(campaign: Campaign, names: Collection[str]) -> Iterator[str]:
 
 def sent_as_it_is(source: str, names: Collection[str]) -> Iterator[str]:
     """A warning for each part of a text that looks like a placeholder or a comment, and would be sent as it is."""
+    seen = set[str]()
     for written, name in lookalikes(source, names):
+        seen.add(written)
         yield f"{written} is sent as it is; for the attribute of this name write {{{{ {name} }}}}"
+    for written in dict.fromkeys(never_meant(source)):
+        if written not in seen:
+            yield f"{written} is sent as it is; a placeholder here is {{{{ the_attributes_name }}}}"
     if "{#" in source and "#}" in source:
         yield "{# … #} is no comment here and is sent: write {% comment %}…{% endcomment %}"
 

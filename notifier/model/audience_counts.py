@@ -57,6 +57,10 @@ class Counts(msgspec.Struct, frozen=True):
         Meta(description="Users of different kinds, tokens masked, with the attributes that may be shown."),
     ] = ()
 
+    invisible_ends: Annotated[
+        int, Meta(description="Users whose id begins or ends with white space or a character that nobody sees.")
+    ] = 0
+
     @property
     def device_count(self) -> int:
         """Devices over all platforms and gateways."""

@@ -1,5 +1,6 @@
 """Values that look wrong although they can be sent to: words for no value, tokens of the other gateway."""
 
+import re
 from collections.abc import Container, Iterator, Mapping
 
 from notifier.model.plurals import counted
@@ -24,6 +25,9 @@ _LONGEST = max(map(len, NULL_WORDS))
 APNS_CHARS = range(64, 201)
 """Hexadecimal digits of a token of Apple's: 64 today, and Apple asks not to count on it."""
 _HEX = frozenset("0123456789abcdefABCDEF")
+INVISIBLE = "\x00-\x20\x7f-\xa0\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+"""White space, control characters and marks that nobody sees, as ranges of a regular expression."""
+_ENDS_INVISIBLY = re.compile(f"[{INVISIBLE}]")
 ALWAYS = ("user_id", "locale", "timezone")
 """Members of a record that are used whatever the texts say."""
 
@@ -54,6 +58,17 @@ def add_null_words(words: dict[str, dict[str, int]], recipient: Recipient) -> No
             add_word(words, name, word)
 
 
+def has_invisible_end(user_id: str) -> bool:
+    """Whether the id begins or ends with white space, a control character or a mark that nobody sees.
+
+    Such an id is another user than the one that other systems mean: no list leaves it out, no conversion is its own.
+    """
+    first, last = user_id[:1], user_id[-1:]
+    if "!" <= first <= "~" and "!" <= last <= "~":  # almost every id
+        return False
+    return _ENDS_INVISIBLY.match(first) is not None or _ENDS_INVISIBLY.match(last) is not None
+
+
 def add_word(words: dict[str, dict[str, int]], name: str, word: str, users: int = 1) -> None:
     """Count users whose attribute of this name has this word. Attributes beyond 100 are left out."""
     # Names come from the file, too, and are shown on one line.
@@ -78,13 +93,24 @@ def of_other_gateway(device: Device) -> str | None:
 
 
 def warnings_in(
-    null_words: Mapping[str, Mapping[str, int]], other_gateway: Mapping[str, int], names: Container[str] | None
+    null_words: Mapping[str, Mapping[str, int]],
+    other_gateway: Mapping[str, int],
+    names: Container[str] | None,
+    invisible_ends: int = 0,
 ) -> Iterator[str]:
     """A warning for each mark and attribute that looks wrong.
 
     Args:
         names: the attributes that the texts use; None where no text is known, so that any may be used.
+        invisible_ends: users whose id begins or ends with what nobody sees.
     """
+    if invisible_ends:
+        is_one = invisible_ends == 1
+        begin, are = ("begins or ends", "it is") if is_one else ("begin or end", "they are")
+        yield (
+            f"{counted(invisible_ends, 'user id')} {begin} with white space or a character that nobody sees: {are} not "
+            "what lists of users to leave out, and conversions, have; export ids without it"
+        )
     for marked, count in other_gateway.items():
         platform, gateway = marked.split(" ")
         tokens = f"{counted(count, 'token')} look{'s' if count == 1 else ''} like"

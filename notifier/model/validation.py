@@ -37,7 +37,11 @@ def shape_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     for name in value:
         if name not in fields and struct.__struct_config__.forbid_unknown_fields:
-            yield Fault(f"{path}.{printable_name(name)}", "unknown field", f"known: {', '.join(fields)}")
+            import difflib  # noqa: PLC0415 - only for a file that is refused
+
+            close = difflib.get_close_matches(str(name).lower(), fields, 1)
+            meant = f"did you mean {close[0]}? " if close else ""
+            yield Fault(f"{path}.{printable_name(name)}", "unknown field", f"{meant}known: {', '.join(fields)}")
     for name, field in fields.items():
         if name in value:
             yield from _member_faults(value[name], field.type, f"{path}.{name}")

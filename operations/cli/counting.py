@@ -20,6 +20,7 @@ from operations.cli.left_out import Lists, in_words, lists_of
 from operations.cli.options import AsJson, Stack, StackFile, console, print_json
 from operations.cli.requests import From, RequestPlace, faults, must_be_prepared, workplace
 from operations.cli.sources import InputFiles, LazyCloud, pin_url, s3_client
+from operations.dry_check.judgement import unknown_zones
 
 if TYPE_CHECKING:
     from audiences.build import Order
@@ -87,7 +88,8 @@ def count(
 
 def warnings_of(counts: "Counts") -> Iterator[str]:
     """What looks wrong in an audience without a campaign: any attribute might be used by a text."""
-    return warnings_in(counts.null_words, counts.other_gateway, None)
+    yield from warnings_in(counts.null_words, counts.other_gateway, None, counts.invisible_ends)
+    yield from unknown_zones(counts.timezones)
 
 
 def _lists(

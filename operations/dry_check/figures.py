@@ -16,7 +16,7 @@ from notifier.model.audience_counts import MAX_NAME_CHARS, MAX_NAMES, OTHER
 from notifier.model.recipient import Recipient
 from notifier.model.record_reading import read_recipient, user_id_in
 from notifier.model.spelling import BrokenRecord
-from notifier.model.suspicious_values import add_null_words, of_other_gateway
+from notifier.model.suspicious_values import add_null_words, has_invisible_end, of_other_gateway
 from notifier.model.user_rows import BATCH_SIZE, UserRows
 from operations.broken_groups import BrokenGroup, RecordPlace, add_broken
 
@@ -35,7 +35,8 @@ class AudienceFigures(msgspec.Struct):
     `repeated_tokens` counts devices whose token an earlier device had already; None while it is not known.
     `records` counts what was read; it numbers the places of what is `broken`.
     `null_words` counts, by attribute, the users whose value is a word for no value. `other_gateway` counts devices by
-    their marks (`ios apns`) where the token looks like one of the other gateway.
+    their marks (`ios apns`) where the token looks like one of the other gateway. `invisible_ends` counts users whose
+    id begins or ends with white space or a character that nobody sees.
     """
 
     users: int = 0
@@ -51,6 +52,7 @@ class AudienceFigures(msgspec.Struct):
     broken: list[BrokenGroup] = []
     null_words: dict[str, dict[str, int]] = {}
     other_gateway: dict[str, int] = {}
+    invisible_ends: int = 0
 
 
 def _in_one_file(number: int) -> tuple[str, int]:
@@ -126,6 +128,7 @@ class AudienceCounter:
         """Count what a user has, except devices."""
         figures = self.figures
         add_null_words(figures.null_words, recipient)
+        figures.invisible_ends += has_invisible_end(recipient.user_id)
         if recipient.locale:
             count_named(figures.locales, recipient.locale)
         if recipient.timezone:

@@ -1,18 +1,23 @@
 """What the findings amount to: whether the worker would refuse the audience, and what looks wrong all the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from notifier.content.compile import compiled
 from notifier.content.texts import sources_of
 from notifier.lifecycle.admission import EXEMPT_BELOW, JUDGED_RECORDS, MAX_BROKEN_SHARE
-from notifier.model.campaign import Campaign
+from notifier.model.audience_counts import OTHER
+from notifier.model.campaign import HUNDREDTHS, Campaign, hundredths
 from notifier.model.plurals import counted
 from notifier.model.suspicious_values import warnings_in
+from notifier.model.time_zones import zone_named
 from notifier.model.user_rows import joined_rows_note
 from notifier.model.validation import Fault
 from operations.broken_groups import PLACES
 from operations.dry_check.figures import AudienceFigures
 from operations.dry_check.inspection import Inspection
+
+_SHOWN = 5
+"""Of unknown time zones, by name."""
 
 
 def audience_faults(figures: AudienceFigures, broken_at_first: int) -> Iterator[Fault]:
@@ -44,6 +49,21 @@ def campaign_warnings(campaign: Campaign, now_s: float, *, exclude_is_read: bool
         yield "the exclude list was not read, as no stack is named: the arms may be smaller"
     if campaign.abort_after and campaign.abort_after.timestamp() <= now_s:
         yield f"abort_after ({campaign.abort_after.isoformat()}) is over: nothing would be sent"
+    if hundredths(campaign.control_percent) == HUNDREDTHS:
+        yield "control_percent is 100: everybody is in the control group, and nobody gets a push"
+
+
+def unknown_zones(timezones: Mapping[str, int]) -> Iterator[str]:
+    """A warning where users have time zones by names that are none, as `CEST`, `+02:00` or `europe/berlin`."""
+    unknown = {name: users for name, users in timezones.items() if name != OTHER and zone_named(name) is None}
+    if unknown:
+        users = sum(unknown.values())
+        have, they = ("has", "it") if users == 1 else ("have", "them")
+        names = ", ".join(list(unknown)[:_SHOWN])
+        yield (
+            f"{counted(users, 'user')} {have} a time zone that is none ({names}): local time and quiet hours take "
+            f"{they} for one without; write Europe/Berlin, or UTC+02:00"
+        )
 
 
 def audience_warnings(found: Inspection, campaign: Campaign | None, not_hex: int) -> Iterator[str]:
@@ -56,7 +76,9 @@ def audience_warnings(found: Inspection, campaign: Campaign | None, not_hex: int
     figures = found.figures
     if joined := joined_rows_note(figures.records, figures.users):
         yield joined
-    yield from warnings_in(figures.null_words, figures.other_gateway, _names_used(campaign) if campaign else None)
+    names = _names_used(campaign) if campaign else None
+    yield from warnings_in(figures.null_words, figures.other_gateway, names, figures.invisible_ends)
+    yield from unknown_zones(figures.timezones)
     if not_hex:
         are = "is" if not_hex == 1 else "are"
         yield (

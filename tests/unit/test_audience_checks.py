@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 
 from approval.form import Form
 from approval.placeholders import audience_warnings
-from notifier.model.audience_counts import Counts
+from notifier.model.audience_counts import OTHER, Counts
 from notifier.model.recipient import Device, Gateway, Platform
 from notifier.model.suspicious_values import BLANK, null_word, of_other_gateway, warnings_in
 from operations.broken_groups import BrokenGroup, RecordPlace, add_broken, broken_lines, places_of
 from operations.cli import app
 from operations.dry_check.figures import AudienceCounter
+from operations.dry_check.judgement import unknown_zones
 
 APNS_TOKEN = "0123456789abcdefABCDEF" * 2 + "0" * 20
 MEND = "export such a value as null (without quotes), or leave it out"
@@ -92,6 +93,19 @@ def test_warnings_say_what_to_do() -> None:
         f"user_id is the word null for 1 user; {MEND}",
     ]
     assert len(list(warnings_in(words, {}, None))) == 3
+    [one] = warnings_in({}, {}, None, 1)
+    assert one.startswith("1 user id begins or ends with white space or a character that nobody sees: it is not")
+    [many] = warnings_in({}, {}, None, 2)
+    assert many.startswith("2 user ids begin or end with")
+    assert many.endswith("export ids without it")
+
+
+def test_time_zones_that_are_none() -> None:
+    """They are counted and named; zones, fixed offsets and names beyond those that are counted are not."""
+    zones = {"Europe/Vienna": 5, "UTC+02:00": 1, "CEST": 2, "+02:00": 3, OTHER: 7}
+    [warning] = unknown_zones(zones)
+    assert warning.startswith("5 users have a time zone that is none (CEST, +02:00): ")
+    assert not list(unknown_zones({"Europe/Vienna": 5}))
 
 
 def test_broken_records_are_grouped_with_their_first_places() -> None:

@@ -9,7 +9,7 @@ from audiences.database import Limits
 from audiences.sources import local_files
 from notifier.model.audience_counts import Counts
 from notifier.model.record_reading import read_recipient
-from notifier.model.suspicious_values import NULL_WORDS, add_null_words, of_other_gateway
+from notifier.model.suspicious_values import NULL_WORDS, add_null_words, has_invisible_end, of_other_gateway
 
 APNS, FCM = "0123456789abcdef" * 4, "c00000000000000000001:APA91b" + "x" * 60
 VALUES = [
@@ -50,16 +50,33 @@ def test_sql_suspects_what_the_reader_suspects(tmp_path: Path) -> None:
     found = counted(tmp_path, given)
     words: dict[str, dict[str, int]] = {}
     marks: dict[str, int] = {}
+    ends = 0
     for record in given:
         recipient = read_recipient(record)
         add_null_words(words, recipient)
+        ends += has_invisible_end(recipient.user_id)
         for _, device in recipient.devices:
             if marked := of_other_gateway(device):
                 marks[marked] = marks.get(marked, 0) + 1
     assert found.null_words == words
+    assert found.invisible_ends == ends > 0
     assert found.other_gateway == marks
     assert {"name", "locale", "timezone", "user_id"} <= words.keys()
     assert len(marks) == 4
+
+
+def test_ids_with_invisible_ends(tmp_path: Path) -> None:
+    """By SQL as by the reader, for every character: at either end, not within, and not those of other scripts."""
+    ranges = (range(1, 0x300), range(0x1600, 0x1900), range(0x2000, 0x2100), (0x3000, 0x3042, 0xFEFF))
+    characters = [chr(n) for one in ranges for n in one]
+    ids = [form.format(one) for one in characters for form in ("{}u", "u{}", "u{}v", "{}")]
+    given = [{"user_id": one, "platform": "web", "token": f"web-token-number-{n:05d}"} for n, one in enumerate(ids)]
+    distinct = set(ids)
+    assert counted(tmp_path, given).invisible_ends == sum(map(has_invisible_end, distinct))
+    for odd in ("u\n", " u", "\u200fu", "u\u200b", "\ufeffu", "u\x00", "u\xa0", "\t", "u\u202c"):
+        assert has_invisible_end(odd)
+    for plain in ("u", "Jürgen", "名前", "a b", "u\nv", "-", "👋", "é"):
+        assert not has_invisible_end(plain)
 
 
 def test_samples_differ_and_have_no_tokens(tmp_path: Path) -> None:

@@ -55,9 +55,13 @@ BROKEN: dict[str, tuple[object, dict[str, str]]] = {
     "id with a NUL": (campaign(id="a\0b"), {"campaign.id": "has a line break, a tab or another control character"}),
     "number as id": (campaign(id=7), {"campaign.id": 'the number 7 is not a text (write "7")'}),
     "unknown": (campaign(titel=1), {"campaign.titel": "unknown field (known: id, message, variants"}),
+    "misspelled": (
+        campaign(control_precent=1),
+        {"campaign.control_precent": "unknown field (did you mean control_percent? known: id, message, variants"},
+    ),
     "unknown inside": (
         campaign(message={"title": "T", "subtitle": "S"}),
-        {"campaign.message.subtitle": "unknown field (known: title, body"},
+        {"campaign.message.subtitle": "unknown field (did you mean title? known: title, body"},
     ),
     "nothing to say": (
         campaign(message={}),
@@ -107,7 +111,7 @@ BROKEN: dict[str, tuple[object, dict[str, str]]] = {
     "translation": (
         campaign(message={"title": "T", "translations": {"de": {"titel": "H"}, "x": {}}}),
         {
-            "campaign.message.translations.de.titel": "unknown field (known: title, body, image_url, deep_link)",
+            "campaign.message.translations.de.titel": "unknown field (did you mean title? known: title, body, image_url, deep_link)",
             "campaign.message.translations.x": "has 1 character (2 at least)",
         },
     ),

@@ -70,6 +70,18 @@ def test_a_good_file_is_taken(tmp_path: Path) -> None:
         assert part in result.output
 
 
+def test_a_campaign_that_nobody_gets(tmp_path: Path) -> None:
+    """Everybody in the control group is possible, and hardly meant; so are ids that end in a line break."""
+    users = [user(n) | {"user_id": f"u{n}\n", "timezone": "CEST"} for n in range(3)]
+    campaign = {"id": "c", "message": {"title": "T", "body": "B"}, "control_percent": 100}
+    result = run("validate", batch_file(tmp_path, users, campaign))
+    assert result.exit_code == ExitCode.FINE, result.output
+    said = " ".join(result.output.split())
+    assert "control_percent is 100: everybody is in the control group" in said
+    assert "3 user ids begin or end with white space" in said
+    assert "3 users have a time zone that is none (CEST)" in said
+
+
 def test_texts_are_held_against_the_audience(tmp_path: Path) -> None:
     """Who reads which text, what looks like a placeholder, and the value that does not fit, before anything is sent."""
     message = {
