@@ -58,6 +58,7 @@ _JSON_IN_TEXT = re.compile(rb'"\s*\{\s*\\*"')
 _LINE_AFTER_KEY = re.compile(rb'[^\t{"]*\t\{\s*"')
 _YAML = re.compile(rb"---|[a-zA-Z_]+:[ \t]*[\r\n]+[ \t]*[-a-zA-Z_]")
 _LINES_BEFORE_HEADER = 5
+BARE_IDS = "not JSON: of a file with one id a line jq -R . FILE > ids.jsonl; of a table keep the column of ids alone"
 TABLE = "a table (CSV), not JSON: notifier convert FILE -o audience.jsonl"
 
 

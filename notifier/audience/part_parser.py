@@ -10,7 +10,15 @@ import msgspec
 
 from notifier.audience.array import ArrayParser, plain_backend
 from notifier.audience.document import PART_KEYS, USERS, DocumentParser
-from notifier.audience.foreign_formats import HEAD_BYTES, SMALL_HEAD_BYTES, foreign_format, look_of, shape_fault
+from notifier.audience.foreign_formats import (
+    BARE_IDS,
+    HEAD_BYTES,
+    SMALL_HEAD_BYTES,
+    TABLE,
+    foreign_format,
+    look_of,
+    shape_fault,
+)
 from notifier.audience.lines import LineParser
 from notifier.audience.scan import BETWEEN, ValueScan
 from notifier.audience.values import ValueParser
@@ -157,7 +165,7 @@ class PartParser:
         if self._is_first:
             if len(self._text) < (SMALL_HEAD_BYTES if is_json or is_id else HEAD_BYTES) and not final:
                 return None
-            if fault := foreign_format(self._text[:HEAD_BYTES]) or (None if is_json or is_id else look_of(text)):
+            if fault := foreign_format(self._text[:HEAD_BYTES]) or (None if is_json or is_id else self._look_of(text)):
                 raise BrokenFile(self._name, fault, (at,))
         if is_json:
             return self._recognise_json(text, at, final)
@@ -166,6 +174,12 @@ class PartParser:
         if not self._is_first:
             raise BrokenFile(self._name, "something that is no JSON follows the users", (at,), self.count)
         raise BrokenFile(self._name, "not JSON: begins with neither [ nor {", (at,))
+
+    def _look_of(self, text: bytes) -> str | None:
+        """The format of a text that begins with no bracket. A list of ids is no audience, and needs another command."""
+        look = look_of(text)
+        is_list = self._ids and (look is None or look.startswith(TABLE))
+        return BARE_IDS if is_list else look
 
     def _recognise_json(self, text: bytes, at: int, final: bool) -> Parser | None:
         # With a backend of ijson the array is not tried in bulk.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from notifier.audience.lines import LineParser
 from notifier.audience.part_parser import PartParser
+from notifier.model.audience_faults import BrokenFile
 from notifier.model.spelling import BrokenRecord
 from tests.examples import examples
 
@@ -240,6 +241,9 @@ def test_ids_one_behind_the_other() -> None:
     """An exclude list may have commas, too."""
     assert read(b'"a",\n"b"\n', 1, ids=True) == ["a", "b"]
     assert read(b"1,\n2,\n", 1, ids=True) == [1, 2]
+    for text in (b"u1\nu2\n", b"ann@example.com\n", b"user_id,reason\nu1,x\n"):
+        with pytest.raises(BrokenFile, match=r"of a file with one id a line jq -R \. FILE > ids\.jsonl"):
+            read(text, 1, ids=True)
 
 
 def test_lines_alone_hand_over() -> None:

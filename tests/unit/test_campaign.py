@@ -111,7 +111,7 @@ BROKEN: dict[str, tuple[object, dict[str, str]]] = {
     "translation": (
         campaign(message={"title": "T", "translations": {"de": {"titel": "H"}, "x": {}}}),
         {
-            "campaign.message.translations.de.titel": "unknown field (did you mean title? known: title, body, image_url, deep_link)",
+            "campaign.message.translations.de.titel": "unknown field (did you mean title? known: title, body, image",
             "campaign.message.translations.x": "has 1 character (2 at least)",
         },
     ),
