@@ -22,6 +22,11 @@ _WILDCARDS = re.compile(r"[*?\[]")
 _PIN_THREADS = 8
 _WRITTEN_LAST = ("_SUCCESS", "_manifest.json", "_committed_", "_started_")
 """Files that exporters put beside the data; they are no users."""
+_BESIDE = ("manifest", "-manifest.csv", ".csv.metadata", ".crc")
+"""Ends of names of such files: Redshift's `part_manifest`, what Athena puts beside results, Hadoop's checksums."""
+_TABLE_FOLDERS = {"_delta_log": "Delta", ".hoodie": "Hudi"}
+_ICEBERG = ".metadata.json"
+"""Signs of tables that are made of many files, of which only some hold now."""
 
 
 class InputFile(msgspec.Struct, frozen=True):
@@ -118,6 +123,11 @@ def _keys_of(client: "S3Client", bucket: str, key: str) -> Iterator[tuple[str, s
     try:
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for one in page.get("Contents", ()):
+                *folders, name = one["Key"].removeprefix(prefix).split("/")
+                _refuse_table(f"s3://{bucket}/{key}", folders, name)
+                if "_temporary" in folders:
+                    # Of a job of Hadoop's or Spark's that is still writing, or has failed.
+                    continue
                 # Consoles write an empty object for a folder, and an empty file has no rows.
                 if one["Size"] and _is_data(one["Key"].rpartition("/")[2]) and matches(one["Key"]):
                     yield bucket, one["Key"]
@@ -128,8 +138,18 @@ def _keys_of(client: "S3Client", bucket: str, key: str) -> Iterator[tuple[str, s
         raise AudienceUnreachable(f"s3://{bucket}/{key}: S3 does not list its objects ({code})") from None
 
 
+def _refuse_table(where: str, folders: Sequence[str], name: str) -> None:
+    """Raise AudienceFault for a folder whose files hold rows that were replaced or deleted since, too."""
+    kind = next((_TABLE_FOLDERS[one] for one in folders if one in _TABLE_FOLDERS), None)
+    kind = kind or ("Iceberg" if name.endswith(_ICEBERG) else None)
+    if kind is not None:
+        mend = "query it (Athena reads such tables), or write the rows that hold now to a folder of their own"
+        raise AudienceFault(f"{where}: a table of {kind}'s: its files have rows, too, that hold no longer", mend)
+
+
 def _is_data(name: str) -> bool:
-    return bool(name) and not name.startswith((".", *_WRITTEN_LAST))
+    """Whether a file of a folder may hold rows, by its name: side files of other tools do not."""
+    return bool(name) and not name.startswith((".", *_WRITTEN_LAST)) and not name.endswith(_BESIDE)
 
 
 def glob_pattern(glob: str) -> re.Pattern[str]:

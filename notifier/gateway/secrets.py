@@ -55,8 +55,10 @@ class Secret:
         value = self._values.get(field)
         if value is None:
             raise BadSecret(f"{self.label}: {field} is missing")
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str):
             raise BadSecret(f"{self.label}: {field} is not a text")
+        if not value.strip():
+            raise BadSecret(f"{self.label}: {field} is empty")
         # A line feed at the end of a pasted key id would end up in a header.
         return value.strip()
 

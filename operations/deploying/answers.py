@@ -13,6 +13,10 @@ from operations.deploying.gateway_secrets import key_id_in
 
 STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}")
 """A stack's name. With `-apns` it is a secret's, of which the template takes at most 38 characters."""
+APPLE_ID = re.compile(r"[A-Z0-9]{10}")
+"""The id of a key, or of a team."""
+BUNDLE_ID = re.compile(r"(?:[A-Za-z0-9-]+\.)+[A-Za-z0-9-]+")
+_TEN = "ten capital letters and digits"
 MAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 
 Ask = Callable[[str, str], str]
@@ -59,9 +63,15 @@ def check(answers: Answers) -> None:
         (answers.stack, STACK, "--stack", "letters, digits and hyphens, at most 32"),
         (answers.mail_from, MAIL, "--mail-from", "an address, as push@example.com"),
         (answers.mode, re.compile("rehearse|live"), "--mode", "rehearse, or live"),
+        (answers.key_id, APPLE_ID, "--key-id", f"{_TEN}, as in the name of the file that Apple gave: AuthKey_….p8"),
+        (answers.team_id, APPLE_ID, "--team-id", f"{_TEN}; developer.apple.com, Membership details"),
+        (answers.topic, BUNDLE_ID, "--topic", "the app's bundle id, as com.example.app"),
     ):
         if value and not pattern.fullmatch(value):
             raise CommandError(ExitCode.USAGE, f"{option} {value}: not such a value", mend)
+    if answers.team_id and answers.topic.startswith(f"{answers.team_id}."):
+        mend = f"leave {answers.team_id}. out: a bundle id is without the team's"
+        raise CommandError(ExitCode.USAGE, f"--topic {answers.topic}: begins with the team's id", mend)
     for one in answers.parameters:
         if not re.fullmatch(r"[A-Za-z]+=.*", one):
             raise CommandError(ExitCode.USAGE, f"--parameter {one}: not NAME=VALUE", "docs/settings.md has the names")

@@ -26,8 +26,38 @@ def fcm_secret(path: Path) -> str:
         Credentials(parsed("fcm", {"SecretString": text}, str(path)))
     except BadSecret as error:
         mend = "Firebase console, Project settings, Service accounts, Generate new private key: that file as it is"
-        raise CommandError(ExitCode.USAGE, str(error), mend) from None
+        kind = _other_file(text)
+        raise CommandError(ExitCode.USAGE, f"{path}: {kind}" if kind else str(error), mend) from None
     return text
+
+
+def _other_file(text: str) -> str:
+    """Which other file of Google's or of an app's this is; empty if it is none that is known."""
+    if "<plist" in text[:_HEAD_CHARS]:
+        return "the settings of an iOS app (GoogleService-Info.plist), not a service account's key"
+    if "firebaseConfig" in text or "initializeApp" in text:
+        return "the settings of a web app, not a service account's key"
+    if text.startswith("AAAA") and ":APA91b" in text:
+        return "a server key of FCM's old interface, which Google has turned off, not a service account's key"
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return ""
+    if not isinstance(found, dict):
+        return ""
+    if "project_info" in found:
+        return "the settings of an Android app (google-services.json), not a service account's key"
+    if {"installed", "web"} & found.keys():
+        return "an OAuth client's secret, not a service account's key"
+    return _OTHER_KINDS.get(str(found.get("type")), "")
+
+
+_HEAD_CHARS = 1000
+_OTHER_KINDS = {
+    "authorized_user": "a person's credentials of gcloud, not a service account's key",
+    "external_account": "the settings of workload identity federation, not a service account's key",
+}
+"""By `type` of a credentials file."""
 
 
 def apns_secret(path: Path, key_id: str, team_id: str, topic: str) -> str:

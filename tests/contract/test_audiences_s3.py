@@ -63,6 +63,31 @@ def make(client: Any, bucket: str, work: Path, attempt: int = 1, where: Any = No
     return build(order, where or Bucket(client, bucket), limits)
 
 
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("_delta_log/00000000000000000000.json", "Delta"),
+        (".hoodie/20261128.commit", "Hudi"),
+        ("metadata/v2.metadata.json", "Iceberg"),
+    ],
+)
+def test_a_table_of_many_files_is_no_folder_of_users(client: Any, bucket: str, key: str, kind: str) -> None:
+    """Its files hold replaced and deleted rows, too: tokens that their users have given up."""
+    for name in ("part-0.parquet", key):
+        client.put_object(Bucket=bucket, Key=f"audiences/lake/{name}", Body=b"x")
+    with pytest.raises(AudienceFault, match=f"audiences/lake/: a table of {kind}'s") as fault:
+        pinned_files(client, ["audiences/lake/"], bucket)
+    assert "query it" in fault.value.mend
+
+
+def test_what_a_job_has_not_finished_is_not_read(client: Any, bucket: str) -> None:
+    """Spark and Hadoop write under `_temporary/`; Redshift and Athena put files about files beside the data."""
+    for name in ("a.jsonl", "_temporary/0/b.jsonl", "part_manifest", "deep/c.jsonl", "q.csv.metadata"):
+        client.put_object(Bucket=bucket, Key=f"audiences/job/{name}", Body=b"x")
+    names = [one.key.rpartition("/")[2] for one in pinned_files(client, ["audiences/job/"], bucket)]
+    assert names == ["a.jsonl", "c.jsonl"]
+
+
 def test_from_s3_to_s3(client: Any, bucket: str, stored: list[dict[str, Any]], tmp_path: Path) -> None:
     """The parts hold the audience, and the worker's own reader takes the manifest's reference to them."""
     manifest = make(client, bucket, tmp_path / "work")

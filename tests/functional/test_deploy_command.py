@@ -16,6 +16,7 @@ from operations.cli.deploying import _carry_out
 from operations.cli.errors import CommandError
 from operations.deploying.account import Account, look_at, secret_name
 from operations.deploying.answers import Answers, command_of, completed
+from operations.deploying.gateway_secrets import fcm_secret
 from operations.deploying.steps import BUILT, Actions, Deployment, Step
 from tests.contract.moto_stores import client_of, moto_server, new_name
 from tests.unit.pem_samples import pem
@@ -189,12 +190,44 @@ def test_only_what_has_no_default_is_asked_for(answers: Answers) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"project_info": {"project_id": "p"}, "client": [{"api_key": "SECRET"}]}', "(google-services.json), not a"),
+        ('{"type": "authorized_user", "refresh_token": "SECRET"}', "a person's credentials of gcloud, not a service"),
+        ('{"type": "external_account", "credential_source": "SECRET"}', "the settings of workload identity federation"),
+        ('{"installed": {"client_secret": "SECRET"}}', "an OAuth client's secret, not a service account's key"),
+        ("<plist><key>API_KEY</key><string>SECRET</string></plist>", "(GoogleService-Info.plist), not a service"),
+        ("const firebaseConfig = {apiKey: 'SECRET'}", "the settings of a web app, not a service account's key"),
+        ("AAAASECRET:APA91bSECRET", "a server key of FCM's old interface"),
+        ("[1]", "not a JSON object"),
+        ("", "not JSON"),
+    ],
+)
+def test_another_file_of_googles_is_named(text: str, says: str, tmp_path: Path) -> None:
+    """What was downloaded in place of the service account's key; nothing of it is shown."""
+    path = tmp_path / "key.json"
+    path.write_text(text)
+    with pytest.raises(CommandError) as fault:
+        fcm_secret(path)
+    assert says in fault.value.problem
+    assert "SECRET" not in fault.value.problem + fault.value.mend
+
+
+@pytest.mark.parametrize(
     ("options", "says"),
     [
         ([], "no key for Google and none for Apple"),
         (["--p8-file", "AuthKey_ABC123DEFG.p8"], "give --team-id, --topic too"),
         (["--fcm-file", "x.json", "--mail-from", "push@example.com"], "who may ask, and who may approve?"),
         (["--mode", "loud"], "--mode loud"),
+        (["--fcm-file", "x.json", "--key-id", "abc"], "--key-id abc: not such a value"),
+        (["--fcm-file", "x.json", "--team-id", "My Team"], "--team-id My Team: not such a value"),
+        (["--fcm-file", "x.json", "--topic", "My App"], "--topic My App: not such a value"),
+        (["--fcm-file", "x.json", "--topic", "com.example.*"], "--topic com.example.*: not such a value"),
+        (
+            ["--fcm-file", "x.json", "--team-id", "TEAM123456", "--topic", "TEAM123456.com.example"],
+            "begins with the team's id",
+        ),
         (["--stack", "not a name"], "--stack not a name"),
         (["--parameter", "FcmPerSecond"], "not NAME=VALUE"),
         (["--only", "everything"], "--only everything: no such step"),

@@ -38,7 +38,8 @@ def test_names_with_and_without_a_bucket() -> None:
 
 def test_local_files(tmp_path: Path) -> None:
     """Each once, in the order of the names; what exporters put beside the data is none of it."""
-    for name in ("b.jsonl", "a.jsonl", "c.csv", "_SUCCESS", ".hidden"):
+    beside = ("_SUCCESS", ".hidden", "part_manifest", "x.csv.metadata", "x-manifest.csv", "b.crc")
+    for name in ("b.jsonl", "a.jsonl", "c.csv", *beside):
         (tmp_path / name).write_text("x")
     names = [one.path.name for one in local_files([str(tmp_path / "*.jsonl"), str(tmp_path)])]
     assert names == ["a.jsonl", "b.jsonl", "c.csv"]
