@@ -238,11 +238,15 @@ def test_its_author_stays_its_author_when_a_query_is_edited(site: Site) -> None:
 
 
 def test_a_large_one_needs_two_people(site: Site) -> None:
-    """By max_users: the second approval of the same person is not the second one."""
+    """By max_users: the second approval of the same person is not the second one, and they are asked no more."""
     site.save(text(max_users=1001))
     site.approve(site.bob)
     site.approve(site.bob)
-    assert "1 of 2 approvals" in site.bob.get(f"/schedules/{NAME}").body
+    page, others = (one.get(f"/schedules/{NAME}").body for one in (site.bob, site.cat))
+    assert "1 of 2 approvals" in page
+    assert "You have approved this. It waits for another approver." in page
+    assert f'action="/prod/schedules/{NAME}/approve"' not in page
+    assert f'action="/prod/schedules/{NAME}/approve"' in others
     assert site.schedules.state() == "unapproved"
     site.approve(site.cat)
     assert site.schedules.state() == "active"
