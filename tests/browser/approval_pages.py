@@ -146,7 +146,7 @@ def counted(page: Page) -> None:
     # The figures of an earlier count are there until the answer of this step takes their place.
     expect(page.locator("#request-form[aria-busy]")).to_have_count(0, timeout=60_000)
     expect(page.get_by_text("Making and counting")).to_have_count(0, timeout=60_000)
-    expect(page.get_by_text("Without a time zone")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Without a time zone", exact=True)).to_be_visible(timeout=60_000)
 
 
 def asked(page: Page, office: Office, name: str, **fields: str) -> str:

@@ -90,7 +90,7 @@ def decide_by_hand(bob: Page, office: Office, address: str) -> None:
     see(bob, "63-decide")
     bob.get_by_role("button", name="Yes, decide it so").click()
     expect(bob.get_by_text("short goes to the others").first).to_be_visible(timeout=60_000)
-    soon(lambda: tick(office) and "accepted · run" in bob.request.get(address).text(), 90)
+    soon(lambda: tick(office) and "accepted</p>" in bob.request.get(address).text(), 90)
 
 
 def command(office: Office, folder: Path, *arguments: str) -> str:

@@ -97,7 +97,7 @@ def choose_and_count(page: Page, keys: Keys) -> None:
     keys.to("button[value=count]")
     keys.press("Enter")
     expect(page.locator("#request-form[aria-busy]")).to_have_count(0, timeout=60_000)
-    expect(page.get_by_text("Without a time zone")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Without a time zone", exact=True)).to_be_visible(timeout=60_000)
     keys.is_at("button[value=count]")
 
 
