@@ -7,6 +7,8 @@ An erasure leaves the proofs of all runs valid.
 - `whom`: the users to erase, as keyed hashes in the suppression list; ids are kept nowhere.
 - `erased_bytes`: the bytes of one object without the erased users; `records`: what a file has, in any form that is
   accepted.
+- `id_shapes`: where in a text an id may be, of which only a hash is known; `suspicion`: whether an erased user may be
+  where no `user_id` says so.
 - `places`: every prefix and table of the stack, and what becomes of an erased user there.
 - `runs`: which runs are over, and which objects each of them sent; `waiting`: those that an erasure waits for.
 - `one_run`: replaces the objects of one run, and writes its tombstone.

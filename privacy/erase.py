@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from privacy.counted import CountedEraser, has_hashes
-from privacy.erased_bytes import CAPS, document, has_user, is_parquet, listed, result
+from privacy.erased_bytes import CAPS, document, listed, result
 from privacy.one_run import READERS, Doomed, RunEraser, Version
 from privacy.places import MADE_HERE, PREFIXES, Way
 from privacy.records import Unreadable, user_of
 from privacy.runs import Runs, is_over, read_runs
+from privacy.suspicion import has_user, is_of_user
 from privacy.waiting import note_waiting
 from privacy.whom import FOLDER, Whom
 
@@ -198,7 +199,7 @@ class _Files:
         if version.key.startswith(MADE_HERE):
             return has_user(body, self._whom) is not False
         # A word of a text may be an id, and may be a word.
-        return not version.latest and is_parquet(body) and has_user(body, self._whom) is True
+        return not version.latest and is_of_user(body, self._whom)
 
     def delete_manifests(self, versions: dict[str, list[Version]]) -> None:
         """A manifest whose parts are gone is found by nobody any more: such an audience is prepared again."""
@@ -303,7 +304,8 @@ def _why_left(way: Way, version: Version, body: bytes, whom: Whom) -> str | None
             return has if user_of(body) in whom else None
         if way is Way.RESULT or has_hashes(key):
             return has if result(CAPS if has_hashes(key) else key.partition("/")[0], body, whom).erased else None
-        found = (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, whom)
+        is_ours = way is Way.DOCUMENT or _is_manifest(key)
+        found = document(body, whom) if is_ours else listed(body, whom, looks=True)
     except Unreadable as error:
         if has_user(body, whom) is False:
             return None

@@ -6,7 +6,6 @@ Everything else just loses them.
 
 import csv
 import io
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,27 +16,24 @@ from notifier.model.plurals import counted as counted_words
 from notifier.model.user_rows import BATCH_SIZE
 from privacy.records import (
     NOT_JSON,
+    PARQUET,
     Unreadable,
     is_json,
-    may_have,
     packed,
     read_records,
     read_rows,
-    unescaped,
     unpacked,
     user_in_row,
     user_of,
+    value_of,
 )  # fmt: skip
+from privacy.suspicion import record_may_have, row_may_have, value_may_have
 from privacy.whom import Whom
 from reporting.proof.erased import erased_id
 
 CAPS = "caps"
 """The folder of what runs count for caps."""
-_PARQUET = b"PAR1"
 _ERASED, _FOLLOWS = b'{"erased":true}', b'{"erased":true,"follows":true}'
-# Ids may have blanks and punctuation of their own: by lines, by what parts the cells of tables, and by all of it.
-_PARTED = (re.compile(r"[\r\n]+"), re.compile(r"""[\r\n\t,;|"']+"""), re.compile(r"""[\s,;|"'\[\]{}():=<>\\]+"""))
-_LOOKED_THROUGH_CHARS = 1 << 20
 _PUSH_IDS = ("apns_id", "message_id", "locale")
 
 
@@ -48,7 +44,7 @@ class Rewritten(msgspec.Struct, frozen=True):
     erased: int
     records: int
     unread: int = 0
-    """Records that are not JSON or have no user id, and in which an erased user cannot be ruled out: they stay."""
+    """Records without a user id that is known, in which an erased user cannot be ruled out: they stay."""
 
     @property
     def why_left(self) -> str | None:
@@ -95,7 +91,7 @@ def counted(body: bytes, whom: Whom) -> Rewritten:
     # Without a known id there is nothing to look for.
     if not whom.counted:
         return Rewritten(body, 0, 0)
-    import duckdb  # noqa: PLC0415 - late, as in has_user
+    import duckdb  # noqa: PLC0415 - late, as in privacy.suspicion
 
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as con:
         old, new = Path(folder, "old.parquet"), Path(folder, "new.parquet")
@@ -129,7 +125,7 @@ def pinned(body: bytes, whom: Whom, at: Position) -> Rewritten:
         return Rewritten(body, 0, 0)
     found = read_records(text)
     out: list[bytes] = []
-    erased = unread = 0
+    erased = 0
     for record in found.records:
         user_id = user_of(record)
         if user_id in whom:
@@ -137,29 +133,38 @@ def pinned(body: bytes, whom: Whom, at: Position) -> Rewritten:
             # Rows of one user that stand next to each other are one user, within a batch.
             out.append(_FOLLOWS if user_id == at.last and at.record % BATCH_SIZE else _ERASED)
         else:
-            unread += may_have(record, whom)
             out.append(record)
         at.last = user_id
         at.record += 1
     if not erased:
-        return Rewritten(body, 0, len(out), unread)
-    return Rewritten(packed(_joined(found.head, out), body), erased, len(out), unread)
+        return Rewritten(body, 0, len(out))
+    return Rewritten(packed(_joined(found.head, out), body), erased, len(out))
 
 
-def listed(body: bytes, whom: Whom) -> Rewritten:
-    """A file that no run has pinned, or a list of ids: without the records of the erased."""
+def listed(body: bytes, whom: Whom, *, looks: bool = False) -> Rewritten:
+    """A file that no run has pinned, or a list of ids: without the records of the erased.
+
+    Args:
+        looks: whether what has no user id is looked through. That changes nothing of what is rewritten.
+    """
     text = unpacked(body)
-    if text.startswith(_PARQUET):
+    if text.startswith(PARQUET):
         raise Unreadable("a Parquet file")
     if not is_json(text):
-        return _table(body, text, whom)
+        return _table(body, text, whom, looks=looks)
     found = read_records(text)
     kept = [record for record in found.records if user_of(record) not in whom]
-    unread = sum(may_have(record, whom) for record in kept)
+    unread = sum(record_may_have(record, whom) for record in kept) + _head_may_have(found.head, whom) if looks else 0
     erased = len(found.records) - len(kept)
     if not erased:
         return Rewritten(body, 0, len(kept), unread)
     return Rewritten(packed(_joined(found.head, kept), body), erased, len(found.records), unread)
+
+
+def _head_may_have(head: dict[str, msgspec.Raw] | None, whom: Whom) -> bool:
+    """Whether a list of users has one of the erased beside it. A campaign's own words name nobody."""
+    others = {name: one for name, one in (head or {}).items() if name not in ("users", "campaign")}
+    return value_may_have(value_of(msgspec.json.encode(others)), whom, only_named=True)
 
 
 def _joined(head: dict[str, msgspec.Raw] | None, records: list[bytes]) -> bytes:
@@ -169,16 +174,19 @@ def _joined(head: dict[str, msgspec.Raw] | None, records: list[bytes]) -> bytes:
     return b"{" + b", ".join([*members, b'"users": [' + b",\n".join(records) + b"]"]) + b"}\n"
 
 
-def _table(body: bytes, text: bytes, whom: Whom) -> Rewritten:
+def _table(body: bytes, text: bytes, whom: Whom, *, looks: bool) -> Rewritten:
     table = read_rows(text)
-    kept = [row for row in table.rows if user_in_row(row, table.at) not in whom]
+    users = [user_in_row(row, table.at) for row in table.rows]
+    kept = [row for row, user in zip(table.rows, users, strict=True) if user not in whom]
+    nobodys = [row for row, user in zip(table.rows, users, strict=True) if not user] if looks else []
+    unread = sum(row_may_have(table.columns, row, whom) for row in nobodys)
     erased = len(table.rows) - len(kept)
     if not erased:
-        return Rewritten(body, 0, len(kept))
+        return Rewritten(body, 0, len(kept), unread)
     out = io.StringIO(newline="")
     out.write(table.head + "\n")
     csv.writer(out, delimiter=table.separator, lineterminator="\n").writerows(kept)
-    return Rewritten(packed(out.getvalue().encode(), body), erased, len(table.rows))
+    return Rewritten(packed(out.getvalue().encode(), body), erased, len(table.rows), unread)
 
 
 # -- documents --------------------------------------------------------------------------------------------------------
@@ -207,52 +215,3 @@ def _scrubbed(value: Any, whom: Whom, found: list[Any]) -> Any:
         else:
             kept.append(_scrubbed(one, whom, found))
     return kept
-
-
-def has_user(body: bytes, whom: Whom) -> bool | None:
-    """Whether an object in a form that is not rewritten here has an erased user. None where nobody can be ruled out."""
-    return _parquet_has(body, whom) if is_parquet(body) else _text_has(body, whom)
-
-
-def is_parquet(body: bytes) -> bool:
-    """Whether the users of an object in a form that is not rewritten here are known by their column, not by a word."""
-    return body.startswith(_PARQUET)
-
-
-def _text_has(body: bytes, whom: Whom) -> bool | None:
-    """A marker with a time in it, or a page of notes, is no list of users: its words are looked at."""
-    try:
-        letters = unpacked(body).decode("utf-8-sig")
-    except (UnicodeDecodeError, Unreadable):
-        return None
-    # In another encoding an id does not stand as it is. And each word costs a keyed hash: 60 MB of them take a minute.
-    if "\0" in letters or len(letters) > _LOOKED_THROUGH_CHARS:
-        return None
-    forms = {letters, unescaped(letters)}
-    return any(
-        whom.has(cell) or whom.has(cell.removesuffix(".0"))
-        for cell in {cell.strip() for form in forms for parted in _PARTED for cell in parted.split(form)}
-    )
-
-
-def _parquet_has(body: bytes, whom: Whom) -> bool | None:
-    # Late: few objects are Parquet files, and the function of the officers is invoked at each run's end.
-    import duckdb  # noqa: PLC0415
-
-    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-        file.write(body)
-        file.flush()
-        try:
-            rows = duckdb.read_parquet(file.name)
-        except duckdb.Error:
-            return None
-        # Without the column that audiences need any of them may have the ids.
-        names = [name for name in rows.columns if name.lower() == "user_id"] or rows.columns
-        for name in names:
-            column = '"' + name.replace('"', '""') + '"'
-            # Some writers do not mark texts as such.
-            is_bytes = str(rows.types[rows.columns.index(name)]) == "BLOB"
-            ids = rows.project(f"TRY(decode({column}))" if is_bytes else f"CAST({column} AS VARCHAR)")
-            if any(whom.has(user_id) for (user_id,) in ids.fetchall()):
-                return True
-        return False

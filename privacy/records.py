@@ -18,14 +18,13 @@ import msgspec
 from notifier.audience.scan import BETWEEN
 from notifier.model.record_reading import id_of, user_id_in
 from notifier.model.spelling import BrokenRecord
-from privacy.whom import Whom
 
+PARQUET = b"PAR1"
+"""What such a file begins with."""
 _GZIP = b"\x1f\x8b"
-_ID = re.compile(rb'"user_id"\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9]+)', re.IGNORECASE)
+NO_JSON_ID = re.compile(rb'"user_id"\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9]+)', re.IGNORECASE)
 """A user id in a text that is no JSON as a whole, such as a line that was cut off."""
 _BETWEEN = BETWEEN.decode(errors="surrogateescape") + "\ufeff"
-_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\(.)", re.DOTALL)
-_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _DAMAGED = (OSError, EOFError, zlib.error)
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for what is no JSON. Letters in another encoding and deep nesting have errors of their own."""
@@ -48,6 +47,7 @@ class Rows(msgspec.Struct, frozen=True):
 
     head: str
     separator: str
+    columns: list[str]
     at: int
     rows: list[list[str]]
 
@@ -99,28 +99,47 @@ def read_records(text: bytes) -> Records:
 def _values(text: bytes) -> list[bytes] | None:
     """JSON values one behind the other, with anything or nothing between them; None if something is no JSON."""
     letters = text.decode(errors="surrogateescape")
-    decoder, at, found = json.JSONDecoder(), 0, list[bytes]()
+    found = list[bytes]()
+    try:
+        for _, first, end in _decoded(letters):
+            found.append(letters[first:end].encode(errors="surrogateescape"))
+    except (ValueError, RecursionError):
+        return None
+    return found
+
+
+def values_in(letters: str) -> list[Any] | None:
+    """The objects and lists of a text, as the worker reads them one behind the other; None if it is something else."""
+    bare = letters.strip(_BETWEEN)
+    # A date, too, begins with a number.
+    if not bare.startswith(("{", "[")):
+        return None
+    try:
+        return [value for value, _, _ in _decoded(bare)]
+    except (ValueError, RecursionError):
+        return None
+
+
+def _decoded(letters: str) -> Iterator[tuple[Any, int, int]]:
+    decoder, at = json.JSONDecoder(), 0
     while at < len(letters):
-        try:
-            _, end = decoder.raw_decode(letters, at)
-        except (ValueError, RecursionError):
-            return None
-        found.append(letters[at:end].encode(errors="surrogateescape"))
+        value, end = decoder.raw_decode(letters, at)
+        yield value, at, end
         at = end
         while at < len(letters) and letters[at] in _BETWEEN:
             at += 1
-    return found
 
 
 def _is_value(record: bytes) -> bool:
     try:
-        _value_of(record)
+        value_of(record)
     except Unreadable:
         return False
     return True
 
 
-def _value_of(record: bytes) -> Any:
+def value_of(record: bytes) -> Any:
+    """The value that a record is. Raises Unreadable if it is no JSON."""
     try:
         return msgspec.json.decode(record)
     except NOT_JSON:
@@ -139,7 +158,7 @@ def user_of(record: bytes) -> str | None:
         Unreadable: it has several records.
     """
     try:
-        value = _value_of(record)
+        value = value_of(record)
     except Unreadable:
         return None
     try:
@@ -151,42 +170,6 @@ def user_of(record: bytes) -> str | None:
     if user_id is None and isinstance(several, list):
         raise Unreadable("several lists of users")
     return user_id
-
-
-def may_have(record: bytes, whom: Whom) -> bool:
-    """Whether an erased user cannot be ruled out in a record that is no JSON, or that names its user in another way."""
-    try:
-        value = _value_of(record)
-    except Unreadable:
-        ids = _ID.findall(record)
-        return not ids or any(whom.has(user_of(one)) for one in ids)
-    # A batch file without users has words of a campaign only.
-    if not isinstance(value, dict) or "campaign" in value or user_of(record) is not None:
-        return False
-    # The name of its member is its owner's, as where a source of conversions declares it.
-    return any(whom.has(one) for one in _ids_in(value))
-
-
-def _ids_in(value: object) -> Iterator[str]:
-    """Every text and whole number, however deep."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
-        elif isinstance(one, str):
-            yield one
-        elif type(one) is int or (type(one) is float and one.is_integer()):
-            yield str(int(one))
-
-
-def unescaped(letters: str) -> str:
-    """A text with JSON's escapes as what they stand for, wherever they are."""
-    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else _ESCAPED.get(found[2], found[2]), letters)
-    # A character beyond the first plane is two escapes. What is left alone of a pair is in no id.
-    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def read_rows(text: bytes) -> Rows:
@@ -207,10 +190,10 @@ def read_rows(text: bytes) -> Rows:
     lines = letters.split("\n")
     body = io.StringIO("\n".join(lines[skip:]), newline="")
     try:
-        rows = [row for row in csv.reader(body, delimiter=separator) if row]
+        rows = [row for row in csv.reader(body, delimiter=separator, strict=True) if row]
     except csv.Error:
         raise Unreadable("a table with a cell that has no end") from None
-    return Rows("\n".join(lines[:skip]), separator, columns.index("user_id"), rows)
+    return Rows("\n".join(lines[:skip]), separator, columns, columns.index("user_id"), rows)
 
 
 def user_in_row(row: list[str], at: int) -> str:

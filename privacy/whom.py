@@ -1,7 +1,10 @@
-"""Whom to erase: keyed hashes in the suppression list. So no run reaches them again, and no list has their ids."""
+"""Whom to erase: keyed hashes in the suppression list. So no run reaches them again, and no list has their ids.
+
+Each list has the shapes of its ids, too: by these texts are looked through (`privacy.id_shapes`).
+"""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from audiences.cut_rules import hash_of_user
 from notifier.model.keyed_id import HASH, KEY, key_in, keyed
+from privacy.id_shapes import ENTRY, Shapes, shape_of
 
 FOLDER = "_erased/"
 """Under the suppression prefix: the key, and a list for each erasure. They do not expire."""
@@ -23,11 +27,15 @@ class Whom:
 
     Args:
         user_ids: those that are known: the ids of the users of earlier erasures are known nowhere.
+        shapes: what is known of the ids of all of them.
     """
 
-    def __init__(self, key: bytes, hashes: Iterable[str], user_ids: Iterable[str] = ()) -> None:
+    def __init__(
+        self, key: bytes, hashes: Iterable[str], user_ids: Iterable[str] = (), shapes: Shapes | None = None
+    ) -> None:
         self._key = key
         self._hashes = frozenset(hashes)
+        self.shapes = shapes or Shapes((), are_all=False)
         self.seen: set[str] = set()
         """Hashes of the erased users that were met since it was emptied."""
         self.counted = {hash_of_user(user_id) for user_id in user_ids if _is_text(user_id)}
@@ -42,6 +50,10 @@ class Whom:
     def has(self, user_id: object) -> bool:
         """The same of what may be a user's id, and may be a word: no run has lost a user by that."""
         return self._found(user_id) is not None
+
+    def is_in(self, letters: str) -> bool:
+        """Whether one of them may be somewhere in a text. Whole numbers are not looked for: they may be anything."""
+        return not self.shapes.are_known or any(map(self.has, self.shapes.stretches(letters)))
 
     def _found(self, user_id: object) -> str | None:
         if type(user_id) is not str:
@@ -80,13 +92,19 @@ def suppress(client: Any, bucket: str, prefix: str, user_ids: Iterable[str], now
     The list is written before anything is erased: a run that begins meanwhile leaves them out.
     """
     key, user_ids = key_of(client, bucket, prefix), tuple(user_ids)
-    hashes = sorted({keyed(key, user_id) for user_id in user_ids})
-    if hashes:
+    entries = sorted({keyed(key, user_id) for user_id in user_ids} | {ENTRY + shape_of(one) for one in user_ids})
+    if entries:
         name = f"{prefix}{FOLDER}{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}.json"
         client.put_object(
-            Bucket=bucket, Key=name, Body=msgspec.json.encode(hashes), ContentType="application/json", IfNoneMatch="*"
+            Bucket=bucket, Key=name, Body=msgspec.json.encode(entries), ContentType="application/json", IfNoneMatch="*"
         )
-    return Whom(key, (*hashes, *_hashes(client, bucket, prefix)), user_ids)
+    # Read again, with this one: what S3 has now is what every later erasure looks for.
+    lists = [*_lists(client, bucket, prefix)]
+    hashes = [entry for entries in lists for entry in entries if entry.startswith(HASH)]
+    shapes = [entry.removeprefix(ENTRY) for entries in lists for entry in entries if entry.startswith(ENTRY)]
+    # The first lists had hashes alone.
+    are_all = all(any(entry.startswith(ENTRY) for entry in entries) for entries in lists)
+    return Whom(key, hashes, user_ids, Shapes(shapes, are_all=are_all))
 
 
 def _is_text(user_id: str) -> bool:
@@ -94,9 +112,12 @@ def _is_text(user_id: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in user_id)
 
 
-def _hashes(client: Any, bucket: str, prefix: str) -> Iterable[str]:
+def _lists(client: Any, bucket: str, prefix: str) -> Iterator[list[str]]:
+    """The list of each erasure."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix + FOLDER)
     for page in pages:
         for one in page.get("Contents", ()):
-            body = client.get_object(Bucket=bucket, Key=one["Key"])["Body"].read()
-            yield from (entry for entry in _entries.decode(body) if entry.startswith(HASH))
+            entries = _entries.decode(client.get_object(Bucket=bucket, Key=one["Key"])["Body"].read())
+            # The key is beside them.
+            if any(entry.startswith(HASH) for entry in entries):
+                yield entries

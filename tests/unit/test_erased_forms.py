@@ -8,8 +8,9 @@ import pytest
 
 from notifier.audience.part_parser import PartParser
 from notifier.model.keyed_id import keyed
-from privacy.erased_bytes import Position, has_user, listed, pinned
+from privacy.erased_bytes import Position, listed, pinned
 from privacy.records import Unreadable, user_of
+from privacy.suspicion import has_user, is_of_user
 from privacy.whom import Whom
 
 KEY = b"k" * 32
@@ -53,7 +54,7 @@ def whom() -> Whom:
 @pytest.mark.parametrize("form", JSON)
 def test_json_in_any_form(form: str) -> None:
     """The erased are gone, whoever else is there stays, and the worker reads what is left."""
-    found = listed(JSON[form], whom())
+    found = listed(JSON[form], whom(), looks=True)
     kept = {"one record": 0, "several on a line": 2}.get(form, 1)
     assert (found.erased, found.unread) == (found.records - kept, 0)
     left = PartParser("x", ids=True).feed(gzip.decompress(found.body) if "gzip" in form else found.body, final=True)
@@ -96,6 +97,7 @@ def test_tables_with_any_separator(form: str) -> None:
         b'{"users": [{"user_id": "rows"}]}\n{"users": []}',
         b"\x1f\x8bno gzip",
         "user_id;x\nrows;1\n".encode("utf-16"),
+        b'user_id,x\nb,"1\nrows,2\n',
     ],
 )
 def test_what_cannot_be_read_is_never_free_of_users(text: bytes) -> None:
@@ -154,10 +156,12 @@ def test_words_of_a_text_that_is_no_table(text: bytes, has: bool | None) -> None
 def test_a_line_that_is_not_json_beside_others(line: bytes, unread: int) -> None:
     """The others are erased; it stays, and is left to look at unless its own id rules the erased out."""
     text = b'{"user_id": "c"}\n' + line + b'\n{"user_id": "rows"}\n'
-    for found in (listed(text, whom()), pinned(text, whom(), Position())):
-        assert (found.erased, found.records, found.unread) == (1, 3, unread)
+    for found in (listed(text, whom(), looks=True), pinned(text, whom(), Position())):
+        assert (found.erased, found.records) == (1, 3)
         assert line in found.body
-        assert bool(found.why_left) == bool(unread)
+    found = listed(text, whom(), looks=True)
+    assert found.unread == unread
+    assert bool(found.why_left) == bool(unread)
 
 
 def test_a_batch_file_without_users_is_read() -> None:
@@ -165,7 +169,7 @@ def test_a_batch_file_without_users_is_read() -> None:
     text = b'{\n"campaign": {"id": "rows"},\n"audience": {"parts": []}\n}\n'
     assert user_of(text) is None
     assert listed(text, whom()) == pinned(text, whom(), Position())
-    assert listed(text, whom()).why_left is None
+    assert listed(text, whom(), looks=True).why_left is None
 
 
 @pytest.mark.parametrize(
@@ -177,6 +181,10 @@ def test_a_batch_file_without_users_is_read() -> None:
         ("1000 AS customer", True),
         ("'b' AS customer", False),
         ("'rows'::BLOB AS user_id", True),
+        ("1000.0 AS user_id", True),
+        ("'b' AS customer, 1000 AS quantity", False),
+        ("{'id': 'rows'} AS customer", True),
+        ("NULL AS user_id, 'rows' AS friend", True),
     ],
 )
 def test_parquet_is_looked_through(tmp_path: Path, columns: str, has: bool) -> None:
@@ -185,6 +193,8 @@ def test_parquet_is_looked_through(tmp_path: Path, columns: str, has: bool) -> N
     with duckdb.connect() as database:
         database.sql(f"SELECT {columns}").write_parquet(str(path))
     assert has_user(path.read_bytes(), whom()) is has
+    # Only what its own column says is no suspicion: an older version goes for that alone.
+    assert is_of_user(path.read_bytes(), whom()) is (has and columns.endswith("AS user_id"))
 
 
 def test_damaged_parquet_has_anybody() -> None:

@@ -1,0 +1,235 @@
+"""Whether an erased user may be where no `user_id` says so: in a record, a table, a text, a Parquet file.
+
+A record or a row with a valid `user_id` is that user's, and nothing else of it is looked at. All else is looked
+through, by the one rule of `privacy.id_shapes`. What is found may be an id and may be a word: it is named, so that a
+person sees to it, and never deleted.
+
+A whole number may be anything. It counts
+
+- in a record or a table: where a name says user, or is an id; where none does, as a whole value. The name of a member
+  may be a user, as in a map by users;
+- in any other text: behind such a word (`user 17`), as a whole cell, and anywhere with five digits or more.
+"""
+
+import csv
+import io
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import zip_longest
+from typing import Any
+
+from privacy.records import NO_JSON_ID, PARQUET, Unreadable, unpacked, user_of, value_of, values_in
+from privacy.whom import Whom
+
+MAX_CHARS = 1 << 20
+"""A larger text that is neither JSON nor a table with user ids is not looked through."""
+_SAYS_USER = (
+    r"user|usr|cust|client|member|person|people|subscri|recipient|contact|account|acct|buyer|visitor|player|patient"
+    r"|guest|profile|owner|msisdn|kunde|kdnr|nutzer|mitglied|usuari|utilis|utente|klant|gebruik|abonn"
+)
+_NAMES_USER = re.compile(rf"(?:{_SAYS_USER})|(?:^|[^a-z])[a-z]?[gu]?u?ids?(?:[^a-z]|$)", re.IGNORECASE)
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+# A part of a decimal number is no whole number; `17.00` is one.
+_WHOLE = r"([0-9]{1,15})(?:\.0+)?(?![0-9]|\.[0-9])"
+_APART_BEFORE, _APART_BEHIND = r"(?<![0-9A-Za-z])(?<![0-9]\.)", r"(?![0-9A-Za-z])"
+_STRETCH = re.compile(_APART_BEFORE + _WHOLE + _APART_BEHIND)
+_CELL = re.compile(rf"""(?:^|[,;|\t"'])[ ]*{_WHOLE}[ \r]*(?=$|[,;|\t"'])""", re.MULTILINE)
+# Each part has an end: a long run of letters is no reason to read it once for each of them.
+_BEHIND_WORD = re.compile(
+    rf"(?:{_SAYS_USER}|(?<![a-z])id)[a-z_]{{0,20}}[\W_]{{1,4}}{_WHOLE}{_APART_BEHIND}", re.IGNORECASE
+)
+_LARGE_DIGITS = 5
+_SEPARATORS = ",;\t|"
+_AT_ONCE = 10_000
+_LINES = "\n" * 5
+"""Between texts that have nothing to do with each other: more than may be between a word and its number."""
+_Said = Sequence[tuple[str | None, str]]
+"""Names and values, each with the name that says whose it is; None for a name."""
+
+
+# -- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def record_may_have(record: bytes, whom: Whom) -> bool:
+    """Whether an erased user cannot be ruled out in a record that is no JSON, or that has no valid user id."""
+    try:
+        value = value_of(record)
+    except Unreadable:
+        ids = NO_JSON_ID.findall(record)
+        # A line that was cut off before its user id.
+        return not ids or any(whom.has(user_of(one)) for one in ids)
+    return user_of(record) is None and value_may_have(value, whom)
+
+
+def value_may_have(value: object, whom: Whom, *, only_named: bool = False) -> bool:
+    """The same of a decoded value.
+
+    Args:
+        only_named: a whole number counts only where a name says user.
+    """
+    if isinstance(value, dict) and isinstance(value.get("campaign"), dict) and isinstance(value.get("audience"), dict):
+        # A batch file without users: the words of a campaign, and where its audience is.
+        value = {name: one for name, one in value.items() if name not in ("campaign", "audience")}
+    return _said_has(list(_said(value)), whom, only_named=only_named)
+
+
+def _said_has(said: _Said, whom: Whom, *, only_named: bool = False) -> bool:
+    # Some at a time: a column of a Parquet file may have millions.
+    for first in range(0, len(said), _AT_ONCE):
+        if whom.is_in(_LINES.join(text for _, text in said[first : first + _AT_ONCE])):
+            return True
+    return whom.shapes.numbers and any(map(whom.has, set(_numbers(said, only_named=only_named))))
+
+
+def _said(value: object) -> Iterator[tuple[str | None, str]]:
+    """Every name and value of a JSON value, however deep: with the name that says whose it is, None for a name."""
+    waiting: list[tuple[str, object]] = [("", value)]
+    while waiting:
+        name, one = waiting.pop()
+        if isinstance(one, dict):
+            yield from ((None, each) for each in one)
+            # `{"user": {"ids": […]}}`: what is in a user's member is a user's.
+            waiting += [(name if names_user(name) else each, member) for each, member in one.items()]
+        elif isinstance(one, list):
+            waiting += [(name, each) for each in one]
+        elif isinstance(one, str):
+            yield name, one
+        elif isinstance(one, int | float) and not isinstance(one, bool):
+            yield name, str(int(one)) if isinstance(one, float) and one.is_integer() else str(one)
+
+
+def _numbers(said: _Said, *, only_named: bool) -> Iterator[str]:
+    named = [text for name, text in said if name is not None and names_user(name)]
+    for text in named:
+        yield from _STRETCH.findall(text)
+    for name, text in said:
+        # A name that is a number is of a map by something: by users, perhaps.
+        if name is None or not (named or only_named):
+            yield from _whole(text)
+    yield from _BEHIND_WORD.findall(_LINES.join(text for _, text in said))
+
+
+def _whole(text: str) -> Iterator[str]:
+    if found := re.fullmatch(_WHOLE, text.strip()):
+        yield found[1]
+
+
+def names_user(name: str) -> bool:
+    """Whether the name of a member or a column says that it has users, or is an id."""
+    return _NAMES_USER.search(_HUMP.sub("_", name)) is not None
+
+
+# -- texts ------------------------------------------------------------------------------------------------------------
+
+
+def has_user(body: bytes, whom: Whom) -> bool | None:
+    """Whether an object in a form that is not rewritten here has an erased user. None where nobody can be ruled out."""
+    return _parquet_has(body, whom) if body.startswith(PARQUET) else _text_has(body, whom)
+
+
+def _text_has(body: bytes, whom: Whom) -> bool | None:
+    """A marker with a time in it, or a page of notes, is no list of users: it is looked through."""
+    try:
+        letters = unpacked(body).decode("utf-8-sig")
+    except (UnicodeDecodeError, Unreadable):
+        return None
+    # In another encoding an id is not there as it is.
+    if "\0" in letters or len(letters) > MAX_CHARS:
+        return None
+    if (values := values_in(letters)) is not None:
+        # Lists of lists, or several lists of users.
+        return any(value_may_have(value, whom) for value in values)
+    return whom.is_in(letters) or (whom.shapes.numbers and any(map(whom.has, _numbers_in_text(letters))))
+
+
+def _numbers_in_text(letters: str) -> set[str]:
+    found = set(_BEHIND_WORD.findall(letters))
+    columns = list(_columns_of_users(letters))
+    if columns:
+        return found.union(*(_STRETCH.findall(cell) for cell in columns))
+    large = (one for one in _STRETCH.findall(letters) if len(one) >= _LARGE_DIGITS)
+    return found.union(_CELL.findall(letters), large)
+
+
+def _columns_of_users(letters: str) -> Iterator[str]:
+    """The cells below a header that says user, of a table whose rows are all as long as its header."""
+    for separator in _SEPARATORS:
+        try:
+            rows = [row for row in csv.reader(io.StringIO(letters, newline=""), delimiter=separator) if row]
+        except csv.Error:
+            continue
+        if rows and len(rows[0]) > 1 and len({*map(len, rows)}) == 1:
+            at = [n for n, name in enumerate(rows[0]) if names_user(name)]
+            yield from (row[n] for row in rows[1:] for n in at)
+
+
+def row_may_have(columns: Sequence[str], row: Sequence[str], whom: Whom) -> bool:
+    """Whether a row without a user id may have an erased user in another cell."""
+    return value_may_have([{name: cell} for name, cell in zip_longest(columns, row, fillvalue="")], whom)
+
+
+# -- Parquet ----------------------------------------------------------------------------------------------------------
+
+
+def is_of_user(body: bytes, whom: Whom) -> bool:
+    """Whether a Parquet file has an erased user in its column `user_id`: that is no suspicion."""
+    if not body.startswith(PARQUET):
+        return False
+    with _opened(body) as rows:
+        return rows is not None and _column_has(rows, whom)
+
+
+def _parquet_has(body: bytes, whom: Whom) -> bool | None:
+    with _opened(body) as rows:
+        if rows is None:
+            return None
+        if _column_has(rows, whom):
+            return True
+        ids = _ids(rows)
+        # A row without an id may have it elsewhere.
+        others = rows.filter(f"nullif({_text(rows, ids[0])}, '') IS NULL") if ids else rows
+        said = [(name, text) for name in rows.columns if name not in ids for text in _distinct(others, name)]
+        return _said_has(said, whom)
+
+
+def _column_has(rows: Any, whom: Whom) -> bool:
+    """Whether one of the users of the column is erased: an integer as preparation reads it."""
+    return any(
+        whom.has(whole[0] if (whole := [*_whole(text)]) else text)
+        for name in _ids(rows)
+        for text in _distinct(rows, name)
+    )
+
+
+def _ids(rows: Any) -> list[str]:
+    return [name for name in rows.columns if name.lower() == "user_id"]
+
+
+def _distinct(rows: Any, name: str) -> list[str]:
+    found = rows.project(f"{_text(rows, name)} AS text").distinct().fetchall()
+    return [text for (text,) in found if text is not None]
+
+
+def _text(rows: Any, name: str) -> str:
+    column = '"' + name.replace('"', '""') + '"'
+    # Some writers do not mark texts as such.
+    is_bytes = str(rows.types[rows.columns.index(name)]) == "BLOB"
+    return f"TRY(decode({column}))" if is_bytes else f"CAST({column} AS VARCHAR)"
+
+
+@contextmanager
+def _opened(body: bytes) -> Iterator[Any]:
+    """The rows of a Parquet file; None if it is damaged."""
+    # Late: few objects are Parquet files, and the function of the officers is invoked at each run's end.
+    import duckdb  # noqa: PLC0415
+
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+        file.write(body)
+        file.flush()
+        try:
+            rows = duckdb.read_parquet(file.name)
+        except duckdb.Error:
+            rows = None
+        yield rows
