@@ -3,7 +3,7 @@
 It can be repeated at any time, also after a crash: nothing is deleted before its tombstone is written.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,12 +16,17 @@ from privacy.one_run import READERS, Doomed, RunEraser, Version
 from privacy.places import MADE_HERE, PREFIXES, Way
 from privacy.records import Unreadable, user_of
 from privacy.runs import Runs, is_over, read_runs
-from privacy.suspicion import has_user, is_of_user
+from privacy.suspicion import MAX_CHARS, has_user, is_of_user
 from privacy.waiting import note_waiting
 from privacy.whom import FOLDER, Whom
 
 OBJECTS_PER_S = 30
 """About so many objects a second are read, and read again to see that nobody is left: measured by tests.bench.erase."""
+OURS_BYTES_PER_S, LARGE_BYTES_PER_S, SMALL_BYTES_PER_S = 10_000_000, 2_000_000, 600_000
+"""Beside that, bytes a second of files with user ids that runs made, of any others, and of those that may be texts to
+look through: measured by tests.bench.looking. Which others have user ids is known only when they are read."""
+GZIP_FACTOR = 8
+"""Gzipped, so many bytes of an audience are one."""
 AHEAD, SMALL_BYTES = 128, 1_000_000
 """So many objects are fetched ahead, if each is no larger: this bounds the memory."""
 _RESULTS = tuple(prefix for prefix, way in PREFIXES.items() if way is Way.RESULT)
@@ -69,10 +74,26 @@ def read_versions(stack: Stack) -> dict[str, list[Version]]:
     return found
 
 
-def in_words(versions: dict[str, list[Version]]) -> str:
+def seconds_for(versions: Mapping[str, Sequence[Version]]) -> float:
+    """About how long an erasure takes that reads these."""
+    return sum(1 / OBJECTS_PER_S + _seconds_of(one) for some in versions.values() for one in some)
+
+
+def _seconds_of(version: Version) -> float:
+    """The CPU time that one file takes for its size."""
+    way = next((way for prefix, way in PREFIXES.items() if version.key.startswith(prefix)), Way.FILE)
+    if way is not Way.FILE:
+        return 0
+    size = version.size * (GZIP_FACTOR if version.key.lower().endswith(".gz") else 1)
+    if version.key.startswith(MADE_HERE):
+        return size / OURS_BYTES_PER_S
+    return size / (SMALL_BYTES_PER_S if size <= MAX_CHARS else LARGE_BYTES_PER_S)
+
+
+def in_words(versions: Mapping[str, Sequence[Version]]) -> str:
     """What an erasure reads, before it does."""
     all_ = [one for some in versions.values() for one in some]
-    seconds = max(1, round(len(all_) / OBJECTS_PER_S))
+    seconds = max(1, round(seconds_for(versions)))
     return f"{len(all_):,} objects, {sum(one.size for one in all_) / 1e6:,.1f} MB: read twice, about {seconds:,} s"
 
 

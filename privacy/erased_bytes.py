@@ -27,7 +27,7 @@ from privacy.records import (
     user_of,
     value_of,
 )  # fmt: skip
-from privacy.suspicion import record_may_have, row_may_have, value_may_have
+from privacy.suspicion import row_suspects, suspects, value_may_have
 from privacy.whom import Whom
 from reporting.proof.erased import erased_id
 
@@ -153,8 +153,10 @@ def listed(body: bytes, whom: Whom, *, looks: bool = False) -> Rewritten:
     if not is_json(text):
         return _table(body, text, whom, looks=looks)
     found = read_records(text)
-    kept = [record for record in found.records if user_of(record) not in whom]
-    unread = sum(record_may_have(record, whom) for record in kept) + _head_may_have(found.head, whom) if looks else 0
+    users = [user_of(record) for record in found.records]
+    kept = [record for record, user in zip(found.records, users, strict=True) if user not in whom]
+    nobodys = (record for record, user in zip(found.records, users, strict=True) if user is None)
+    unread = suspects(nobodys, whom) + _head_may_have(found.head, whom) if looks else 0
     erased = len(found.records) - len(kept)
     if not erased:
         return Rewritten(body, 0, len(kept), unread)
@@ -178,8 +180,8 @@ def _table(body: bytes, text: bytes, whom: Whom, *, looks: bool) -> Rewritten:
     table = read_rows(text)
     users = [user_in_row(row, table.at) for row in table.rows]
     kept = [row for row, user in zip(table.rows, users, strict=True) if user not in whom]
-    nobodys = [row for row, user in zip(table.rows, users, strict=True) if not user] if looks else []
-    unread = sum(row_may_have(table.columns, row, whom) for row in nobodys)
+    nobodys = (row for row, user in zip(table.rows, users, strict=True) if not user)
+    unread = row_suspects(table.columns, nobodys, whom) if looks else 0
     erased = len(table.rows) - len(kept)
     if not erased:
         return Rewritten(body, 0, len(kept), unread)

@@ -54,6 +54,7 @@ OUT_OF_REACH_WORDS = (
     "logs and backups, until they expire",
     "working copies of audiences, which are gone within hours",
     "texts of test pushes that were filled in as this person sees them, until they expire",
+    "user ids that are numbers, where nothing beside them says that they are a user",
     "what Apple, Google and the phones have",
 )
 """The same, in the same order, for officers on a page."""

@@ -72,7 +72,7 @@ def is_json(text: bytes) -> bool:
     """Whether a text begins as JSON does: else it is a table, if anything."""
     bare = text.lstrip(BETWEEN)
     # A table may begin with a quote, and a list of ids with a number.
-    return bare[:1] in (b"{", b"[", b"") or _is_value(bare.partition(b"\n")[0].strip(BETWEEN))
+    return bare[:1] in (b"{", b"[", b"") or is_value(bare.partition(b"\n")[0].strip(BETWEEN))
 
 
 def read_records(text: bytes) -> Records:
@@ -90,7 +90,7 @@ def read_records(text: bytes) -> Records:
         if bare.startswith(b"["):
             raise Unreadable("a list that is not JSON, or several") from None
     lines = [line for each in text.split(b"\n") if (line := each.strip(BETWEEN))]
-    if all(map(_is_value, lines)):
+    if all(map(is_value, lines)):
         return Records(None, lines)
     # Values over several lines, or several on a line. With a line that is cut off among them lines are all there is.
     return Records(None, _values(bare) or lines)
@@ -130,7 +130,8 @@ def _decoded(letters: str) -> Iterator[tuple[Any, int, int]]:
             at += 1
 
 
-def _is_value(record: bytes) -> bool:
+def is_value(record: bytes) -> bool:
+    """Whether a record is JSON."""
     try:
         value_of(record)
     except Unreadable:

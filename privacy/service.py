@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from notifier.model.plurals import counted
-from privacy.erase import OBJECTS_PER_S, Erased, Stack, erase, read_versions
+from privacy.erase import Erased, Stack, erase, read_versions, seconds_for
 from privacy.jobs import Job, Jobs, JobState, new_id
 from privacy.places import OUT_OF_REACH_WORDS
 from privacy.waiting import waited_for
@@ -205,7 +205,7 @@ class PrivacyService:
 
     def _erased(self, by: str, progress: "_Progress", remaining_ms: Callable[[], int]) -> Done:
         versions = read_versions(self._stack)
-        needed_ms = sum(len(some) for some in versions.values()) / OBJECTS_PER_S * 1000
+        needed_ms = seconds_for(versions) * 1000
         if needed_ms > remaining_ms() - RESERVE_MS:
             # Half an erasure is repeated from its beginning: it is better not begun.
             much = f"{sum(len(some) for some in versions.values()):,} versions of files"

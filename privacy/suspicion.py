@@ -15,12 +15,12 @@ import csv
 import io
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Any
 
-from privacy.records import NO_JSON_ID, PARQUET, Unreadable, unpacked, user_of, value_of, values_in
+from privacy.records import NO_JSON_ID, PARQUET, Unreadable, is_value, unpacked, user_of, value_of, values_in
 from privacy.whom import Whom
 
 MAX_CHARS = 1 << 20
@@ -42,7 +42,7 @@ _BEHIND_WORD = re.compile(
 )
 _LARGE_DIGITS = 5
 _SEPARATORS = ",;\t|"
-_AT_ONCE = 10_000
+_AT_ONCE, _RECORDS_AT_ONCE = 10_000, 1_000
 _LINES = "\n" * 5
 """Between texts that have nothing to do with each other: more than may be between a word and its number."""
 _Said = Sequence[tuple[str | None, str]]
@@ -52,27 +52,55 @@ _Said = Sequence[tuple[str | None, str]]
 # -- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def record_may_have(record: bytes, whom: Whom) -> bool:
-    """Whether an erased user cannot be ruled out in a record that is no JSON, or that has no valid user id."""
-    try:
-        value = value_of(record)
-    except Unreadable:
-        ids = NO_JSON_ID.findall(record)
-        # A line that was cut off before its user id.
-        return not ids or any(whom.has(user_of(one)) for one in ids)
-    return user_of(record) is None and value_may_have(value, whom)
+def suspects(records: Iterable[bytes], whom: Whom) -> int:
+    """In how many records an erased user cannot be ruled out: those that are no JSON, or have no valid user id."""
+    broken, values = list[bytes](), list[bytes]()
+    for record in records:
+        (values if is_value(record) else broken).append(record)
+    return sum(_cut_off_may_have(record, whom) for record in broken) + _suspects(map(value_of, values), whom)
+
+
+def _cut_off_may_have(record: bytes, whom: Whom) -> bool:
+    ids = NO_JSON_ID.findall(record)
+    # Without an id it was cut off before that.
+    return not ids or any(whom.has(user_of(one)) for one in ids)
+
+
+def row_suspects(columns: Sequence[str], rows: Iterable[Sequence[str]], whom: Whom) -> int:
+    """In how many rows without a user id an erased user may be in another cell."""
+    lines = ([{name: cell} for name, cell in zip_longest(columns, row, fillvalue="")] for row in rows)
+    return _suspects(lines, whom)
+
+
+def _suspects(values: Iterable[object], whom: Whom) -> int:
+    found, left = 0, iter(values)
+    # Most have nobody: many at once cost little more than one.
+    while some := [[*_said(_without_campaign(value))] for value in islice(left, _RECORDS_AT_ONCE)]:
+        together = _LINES.join(text for said in some for _, text in said)
+        if whom.is_in(together) or _has_number(together, whom):
+            found += sum(_said_has(said, whom) for said in some)
+    return found
 
 
 def value_may_have(value: object, whom: Whom, *, only_named: bool = False) -> bool:
-    """The same of a decoded value.
+    """Whether an erased user may be in a decoded value.
 
     Args:
         only_named: a whole number counts only where a name says user.
     """
-    if isinstance(value, dict) and isinstance(value.get("campaign"), dict) and isinstance(value.get("audience"), dict):
-        # A batch file without users: the words of a campaign, and where its audience is.
-        value = {name: one for name, one in value.items() if name not in ("campaign", "audience")}
-    return _said_has(list(_said(value)), whom, only_named=only_named)
+    return _said_has([*_said(_without_campaign(value))], whom, only_named=only_named)
+
+
+def _without_campaign(value: object) -> object:
+    # A batch file without users has the words of a campaign, and where its audience is. With anything else in it, it is
+    # something else.
+    if (
+        isinstance(value, dict)
+        and value.keys() == {"campaign", "audience"}
+        and all(isinstance(one, dict) for one in value.values())
+    ):
+        return {}
+    return value
 
 
 def _said_has(said: _Said, whom: Whom, *, only_named: bool = False) -> bool:
@@ -80,7 +108,13 @@ def _said_has(said: _Said, whom: Whom, *, only_named: bool = False) -> bool:
     for first in range(0, len(said), _AT_ONCE):
         if whom.is_in(_LINES.join(text for _, text in said[first : first + _AT_ONCE])):
             return True
-    return whom.shapes.numbers and any(map(whom.has, set(_numbers(said, only_named=only_named))))
+    texts = _LINES.join(text for _, text in said)
+    return _has_number(texts, whom) and any(map(whom.has, set(_numbers(said, only_named=only_named))))
+
+
+def _has_number(letters: str, whom: Whom) -> bool:
+    """Whether a text has the number of an erased user at all. Most have none, and then no names need to be read."""
+    return whom.shapes.numbers and any(map(whom.has, set(_STRETCH.findall(letters))))
 
 
 def _said(value: object) -> Iterator[tuple[str | None, str]]:
@@ -141,7 +175,7 @@ def _text_has(body: bytes, whom: Whom) -> bool | None:
     if (values := values_in(letters)) is not None:
         # Lists of lists, or several lists of users.
         return any(value_may_have(value, whom) for value in values)
-    return whom.is_in(letters) or (whom.shapes.numbers and any(map(whom.has, _numbers_in_text(letters))))
+    return whom.is_in(letters) or (_has_number(letters, whom) and any(map(whom.has, _numbers_in_text(letters))))
 
 
 def _numbers_in_text(letters: str) -> set[str]:
@@ -163,11 +197,6 @@ def _columns_of_users(letters: str) -> Iterator[str]:
         if rows and len(rows[0]) > 1 and len({*map(len, rows)}) == 1:
             at = [n for n, name in enumerate(rows[0]) if names_user(name)]
             yield from (row[n] for row in rows[1:] for n in at)
-
-
-def row_may_have(columns: Sequence[str], row: Sequence[str], whom: Whom) -> bool:
-    """Whether a row without a user id may have an erased user in another cell."""
-    return value_may_have([{name: cell} for name, cell in zip_longest(columns, row, fillvalue="")], whom)
 
 
 # -- Parquet ----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ FOLDER = "_erased/"
 """Under the suppression prefix: the key, and a list for each erasure. They do not expire."""
 REFUSED = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 """S3's codes for a put whose condition does not hold: something else is there, or is being written."""
+_REMEMBERED = 100_000
+"""So many words are remembered that are nobody: a hash costs ten times as much as to look one up."""
 _entries = msgspec.json.Decoder(list[str])
 
 
@@ -35,6 +37,7 @@ class Whom:
     ) -> None:
         self._key = key
         self._hashes = frozenset(hashes)
+        self._nobody: set[str | None] = set()
         self.shapes = shapes or Shapes((), are_all=False)
         self.seen: set[str] = set()
         """Hashes of the erased users that were met since it was emptied."""
@@ -47,9 +50,17 @@ class Whom:
             self.seen.add(found)
         return found is not None
 
-    def has(self, user_id: object) -> bool:
+    def has(self, user_id: str | None) -> bool:
         """The same of what may be a user's id, and may be a word: no run has lost a user by that."""
-        return self._found(user_id) is not None
+        # The same words are in many records, and each is asked for twice.
+        if user_id in self._nobody:
+            return False
+        found = self._found(user_id)
+        if found is None:
+            if len(self._nobody) == _REMEMBERED:
+                self._nobody.clear()
+            self._nobody.add(user_id)
+        return found is not None
 
     def is_in(self, letters: str) -> bool:
         """Whether one of them may be somewhere in a text. Whole numbers are not looked for: they may be anything."""

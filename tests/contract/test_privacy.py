@@ -19,8 +19,9 @@ from notifier.model.run import Run
 from notifier.sending.carrier import DRY_RUN
 from notifier.stores.ledger import DynamoLedger
 from privacy import app, service
-from privacy.erase import Erased, Stack
+from privacy.erase import Erased, Stack, read_versions, seconds_for
 from privacy.jobs import PREFIX, Jobs, JobState
+from privacy.one_run import Version
 from privacy.places import OUT_OF_REACH, OUT_OF_REACH_WORDS
 from privacy.service import PrivacyService, cost_in_words, found_in_words
 from privacy.service import Refused as NotDone
@@ -381,6 +382,27 @@ def test_an_erasure_that_leaves_thousands_of_objects_comes_to_its_end(idle: Offi
     assert jobs.get(job.id) == job
     few = service.erased_in_words(Erased({}, 0, 0, {}, dict(list(left.items())[:50])))
     assert (few.count("Not erased: "), " more. " in few) == (50, False)
+
+
+def test_a_few_large_files_take_too_long_to_begin(idle: Office) -> None:
+    """The time is estimated by bytes, too: else an erasure of hundreds of files begins, and is killed half way."""
+    files = {f"standing/{n}.txt": [Version(f"standing/{n}.txt", "null", True, 900_000)] for n in range(600)}
+    assert 850 < seconds_for(files) < 1_500
+    packed = {f"standing/{n}.csv.gz": [Version(f"standing/{n}.csv.gz", "null", True, 3_000_000)] for n in range(100)}
+    assert seconds_for(packed) > LONG_MS / 1000
+    # A run of a million users: 380 MB of its results and of its audience, which has user ids.
+    rows = {f"rows/run_id=a/{n}": [Version(f"rows/run_id=a/{n}", "null", True, 20_000)] for n in range(9_000)}
+    parts = {
+        f"audiences/prepared/a/{n}": [Version(f"audiences/prepared/a/{n}", "null", True, 10**7)] for n in range(20)
+    }
+    assert seconds_for(rows | parts) < 350
+    idle.stack.s3.put_object(Bucket=idle.stack.bucket, Key="standing/notes.txt", Body=b"none " * 200_000)
+    idle.function.remaining_ms = int(seconds_for(read_versions(idle.stack)) * 1000)
+    job, _ = idle.done(idle.officers.erase(OFFICER, ["nobody here"]))
+    assert "too little time" in job.words
+    idle.function.remaining_ms = LONG_MS
+    for key in (*idle.keys("standing/"), *idle.keys("suppression/"), *idle.keys(TRAIL)):
+        idle.stack.s3.delete_object(Bucket=idle.stack.bucket, Key=key)
 
 
 def test_a_job_that_broke_off_says_so(office: Office) -> None:

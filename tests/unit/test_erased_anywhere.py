@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from privacy.id_shapes import Shapes, is_number, shape_of
 from privacy.records import Unreadable
 from privacy.suspicion import has_user
 from privacy.whom import Whom
+from tests.bench.looking import files
 
 KEY = b"k" * 32
 SEPARATORS = ",;\t|"
@@ -210,6 +212,32 @@ def test_what_only_resembles_an_id_is_nobodys(text: str) -> None:
     """A letter or a digit beside it makes it another id."""
     assert not may_be_in(f"Write to {text}, please\n", whom("u-17"))
     assert not may_be_in(json.dumps({"customer": text}), whom("u-17"))
+
+
+class Counting(Whom):
+    """Keeps the words that were hashed and are nobody."""
+
+    def __init__(self, *user_ids: str) -> None:
+        shapes = Shapes(map(shape_of, user_ids), are_all=True)
+        super().__init__(KEY, [keyed(KEY, one) for one in user_ids], shapes=shapes)
+        self.hashed: list[str] = []
+
+    def _found(self, user_id: object) -> str | None:
+        found = super()._found(user_id)
+        if found is None and isinstance(user_id, str):
+            self.hashed.append(user_id)
+        return found
+
+
+@pytest.mark.parametrize("name", [name for name in files() if "with user_id" not in name])
+def test_looking_through_takes_little(name: str) -> None:
+    """No word is hashed twice, and none of another shape: two for each word at most, whatever it is made of."""
+    erased = Counting("ann.lee@example.com", "auth0|5f7c", "jane doe", "17", "rows")
+    text = files()[name][:30_000]
+    for _ in range(2):
+        may_be_in(text, erased)
+    words = [one for one in re.split(r"[^0-9A-Za-z]+", text) if one]
+    assert len(erased.hashed) == len(set(erased.hashed)) <= 2 * len(words) + 10
 
 
 def test_a_shape_says_nothing_of_letters_and_digits() -> None:
