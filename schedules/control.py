@@ -105,7 +105,7 @@ class Control:
         after = self._said(item.name, document, keep=True)
         if after is None or not self._keeps(after, document):
             raise Refused(f"{item.name} has changed meanwhile: look at it again")
-        return {"state": after.state.value, "next": after.next}
+        return {"state": after.state.value, "next": after.next, "hash": document.hash}
 
     def _require_that_it_can_go_on(self, item: ScheduleItem) -> None:
         if not self._store.can_go_on(item):
