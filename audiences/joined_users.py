@@ -67,7 +67,7 @@ def _mend_of(reason: str) -> str:
         return 'write each user as an object: {"user_id": …, "platform": …, "token": …}'
     if reason == "device: not an object":
         return 'write each device as an object: {"platform": …, "token": …}'
-    if reason.partition(":")[0] in KNOWN:
+    if reason.endswith(": missing") and reason.partition(":")[0] in KNOWN:
         return "each row needs user_id, platform and token (or a list devices): rename columns that have other names"
     return "correct it, or export it again"
 
@@ -189,13 +189,13 @@ class Preparation:
     def _check_not_empty(self) -> None:
         if self._any("users"):
             return
+        name = f"{self.inputs[0].name}: " if len(self.inputs) == 1 else ""
         if not sum(self.rows):
-            raise AudienceFault("the audience is empty: there is nobody to send to", "check the files")
+            raise AudienceFault(f"{name}the audience is empty: there is nobody to send to", "check the files")
         reasons = self._con.execute(
             "SELECT reason, count(*) FROM invalid GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 3"
         ).fetchall()
         listed = "; ".join(f"{count:,} × {reason}" for reason, count in reasons)
-        name = f"{self.inputs[0].name}: " if len(self.inputs) == 1 else ""
         problem = f"{name}of {counted(sum(self.rows), 'row')} none can be sent to: {listed}"
         raise AudienceFault(problem, _mend_of(reasons[0][0] if reasons else ""))
 

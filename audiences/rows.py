@@ -192,7 +192,8 @@ def _table_fault(source: InputFile, message: str) -> AudienceFault:
     if "Maximum line size" in message:
         return AudienceFault(f"{where} is over 4 MiB: is a quote missing?", "fix this line, or export it again")
     if "unterminated quote" in message:
-        return AudienceFault(f"{where}: a quote is not closed where its cell ends", "fix this line, or export it again")
+        mend = "within quotes a quote is written twice, and not with a backslash before it"
+        return AudienceFault(f"{where}: a quote is not closed where its cell ends", mend)
     if "nicode" in message or "encoding" in message or "UTF" in message:
         return AudienceFault(f"{where}: {NOT_UTF8}")
     return AudienceFault(f"{where}: it cannot be read", "fix it, or export it again")

@@ -4,7 +4,7 @@ Every message names the format and the command that makes an audience of the fil
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from notifier.audience.json_faults import encoding_fault, foreign_word
 
@@ -54,10 +54,13 @@ _PINPOINT_COLUMNS = frozenset({"channeltype", "address"})
 _WRAPPERS = ("after", "payload", "_source", "user", "record", "value", "fullDocument", "doc", "data", "fields")
 """Members in which databases, logs and search engines put a record; the first that has one. `after` is beside `before`.
 """
+_TYPES = frozenset({"string", "int", "long", "float", "double", "stringValue", "integerValue", "doubleValue"})
 _JSON_IN_TEXT = re.compile(rb'"\s*\{\s*\\*"')
 _LINE_AFTER_KEY = re.compile(rb'[^\t{"]*\t\{\s*"')
 _YAML = re.compile(rb"---|[a-zA-Z_]+:[ \t]*[\r\n]+[ \t]*[-a-zA-Z_]")
-_LINES_BEFORE_HEADER = 5
+_LINES_BEFORE = 20
+"""So many lines of a log or a comment may stand before a table or JSON."""
+_WORD = re.compile(rb"\w+")
 BARE_IDS = "not JSON: of a file with one id a line jq -R . FILE > ids.jsonl; of a table keep the column of ids alone"
 TABLE = "a table (CSV), not JSON: notifier convert FILE -o audience.jsonl"
 
@@ -97,7 +100,8 @@ def _look_of_line(text: bytes) -> str | None:
     """The format by the first line."""
     end = b"\n" if b"\n" in text else b"\r"
     header, _, rest = text.partition(end)
-    if len(header) >= HEAD_BYTES or not header.strip():
+    header, is_whole = header[:HEAD_BYTES], len(header) < HEAD_BYTES
+    if not header.strip():
         return None
     if b"\x01" in header:
         return (
@@ -108,13 +112,28 @@ def _look_of_line(text: bytes) -> str | None:
         return "YAML, not JSON: yq -o json FILE > audience.json"
     if _LINE_AFTER_KEY.match(header):
         return "JSON with a key before it in each line: cut -f2- FILE > audience.jsonl"
+    # A longer line is a header only if it begins with names that are known.
+    if is_whole or _columns_of(header) & _USER_COLUMNS:
+        return _look_of_table(header, rest.split(end)[:_LINES_BEFORE])
+    return None
+
+
+def _look_of_table(header: bytes, lines: Sequence[bytes]) -> str | None:
+    """The format of a text by its first line, and by the next ones."""
     columns = _columns_of(header)
     if len(columns) > 1 and _is_text(header):
         if columns >= _PINPOINT_COLUMNS:
             return "Amazon Pinpoint's endpoints as a table, not JSON: notifier convert pinpoint FILE -o audience.jsonl"
         return TABLE
-    if any(_columns_of(line) & _USER_COLUMNS for line in rest.split(end)[:_LINES_BEFORE_HEADER]):
+    if set(_WORD.findall(header.lower())) >= {b"user_id", b"token"}:
+        return (
+            "a table with another separator than comma, semicolon, tab or bar, not JSON: "
+            "notifier convert FILE --separator CHARACTER -o audience.jsonl"
+        )
+    if any(_columns_of(line) & _USER_COLUMNS for line in lines):
         return f"{TABLE}; leave out the lines before the names of its columns"
+    if any(line.startswith((b"[", b"{")) for line in lines):
+        return "other lines stand before the JSON: leave them out"
     return None
 
 
@@ -149,6 +168,8 @@ def _typed_fault(value: Mapping[str, object]) -> str | None:
             "DynamoDB's values with their types: "
             "duckdb -c \"COPY (SELECT user_id.S AS user_id, … FROM read_json('FILE')) TO 'audience.jsonl'\""
         )
+    if len(names) == 1 and names[0] in _TYPES:
+        return "values with their types beside them, as Avro's JSON and Firestore have them: write the plain values"
     if len(names) == 1 and str(names[0]).startswith("$"):
         return "MongoDB's values with their types: mongoexport writes plain ones of fields that are text: $toString"
     return None

@@ -269,6 +269,8 @@ def test_the_mend_fits_the_reason(tmp_path: Path) -> None:
         ('{"user_id": "u", "platform": "GCM", "token": "abcdefghijklmnopqrst"}\n', "FCM and GCM are android"),
         ('{"userId": "u", "platform": "ios"}\n', "rename columns that have other names"),
         ("[[1, 2], [3, 4]]\n", "write each user as an object"),
+        (f'{{"user_id": "{"u" * 600}", "platform": "ios", "token": "t"}}\n', "correct it, or export it again"),
+        ('user_id,token,platform,x\nu,t,web,"a \\"b\\" c"\n', "a quote is written twice"),
         ('{"user_id": "u", "x": NaN}\n', "correct it, or export it again"),
         (f"u,ios,{IOS}\n", "put a first line before it that names the columns"),
     ):
