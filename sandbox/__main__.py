@@ -14,6 +14,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from notifier.events.triggers import SUFFIXES
 from notifier.model.plurals import counted
 from sandbox.audience import Recipe, make, write
 from sandbox.show import live, print_report
@@ -196,6 +197,10 @@ def run(
 
     Example: python -m sandbox run events/batches/query.json --from events
     """
+    if not file.name.lower().endswith(SUFFIXES):
+        # Another file under batches/ starts nothing: the sandbox would wait for its run in vain.
+        message = f"{file}: only *.json and *.json.gz start a run; `notifier convert` makes an audience of a table"
+        raise typer.BadParameter(message, param_hint="FILE")
     console = Console(stderr=as_json)
     if faults:
         raise typer.Exit(_run_with_faults(file, faults, console, as_json=as_json))
@@ -339,7 +344,7 @@ def up(
 
 @app.command()
 def audience(
-    users: Annotated[int, typer.Option(help="Users in the file.")] = 100_000,
+    users: Annotated[int, typer.Option(help="Users in the file.", min=0)] = 100_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same file.")] = 1,
     broken: Annotated[int, typer.Option(help="Broken records among them, of every kind in turn.")] = 0,
     duplicates: Annotated[int, typer.Option(help="Records that repeat an earlier token.")] = 0,
@@ -374,8 +379,11 @@ def audience(
     )
     if output is None:
         write(recipe, sys.stdout)
-    else:
+        return
+    try:
         make(recipe, output)
+    except OSError as error:
+        raise typer.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from None
 
 
 def _interrupt(*_: object) -> None:

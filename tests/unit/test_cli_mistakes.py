@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from operations import command
 from operations.cli import app as notifier
 from operations.cli.errors import ExitCode
+from sandbox.__main__ import app as sandbox
 
 HEADER = "user_id,platform,token\n"
 TABLE = f"{HEADER}u,ios,{'ab' * 32}\n"
@@ -145,3 +146,17 @@ def test_the_entry_point_is_quick_to_load() -> None:
     """It loads nothing of the command line before Ctrl-C is looked after."""
     program = "import sys, operations.command; print([m for m in sys.modules if m.startswith(('typer', 'boto'))])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_sandbox_does_not_wait_for_a_run_that_cannot_begin(tmp_path: Path) -> None:
+    """A file of another name starts none; and what cannot be written is named."""
+    table = tmp_path / "users.csv"
+    table.write_text(TABLE)
+    result = CliRunner().invoke(sandbox, ["run", str(table)], env={"COLUMNS": "200"})
+    assert result.exit_code == ExitCode.USAGE
+    assert "only *.json and *.json.gz start a run" in result.output
+    for out in (tmp_path, tmp_path / "no" / "x.json"):
+        result = CliRunner().invoke(sandbox, ["audience", "--users", "1", "-o", str(out)], env={"COLUMNS": "300"})
+        assert result.exit_code == ExitCode.USAGE
+        assert isinstance(result.exception, SystemExit)
+    assert CliRunner().invoke(sandbox, ["audience", "--users", "-5"]).exit_code == ExitCode.USAGE
