@@ -44,6 +44,12 @@ def often(p_value: float) -> str:
     return f"1 of {round(1 / p_value):,}" if p_value < _CHANCE else f"{round(p_value * 100)} of 100"
 
 
+def _bound(p_value: float, basis: Basis) -> str:
+    """How often at this look; of an early one how often at any look, at most."""
+    at_most = "at most " if basis is Basis.LOOK and p_value >= _LEAST else ""
+    return f"{at_most}{often(p_value)}"
+
+
 def chance_in_words(lift: Lift, basis: Basis) -> str:
     """Whether a difference may be chance; "" where nothing was compared.
 
@@ -54,9 +60,11 @@ def chance_in_words(lift: Lift, basis: Basis) -> str:
         return ""
     if lift.p_value >= _USUAL:
         return "It may be chance: such a difference is nothing unusual without any effect."
-    seen = "would be seen at some look in at most" if basis is Basis.LOOK else "would be seen in"
+    look = "at some look in " if basis is Basis.LOOK else "in "
     likely = "Probably not chance" if lift.verdict.finding in (Finding.BETTER, Finding.WORSE) else "It may be chance"
-    return f"{likely}: such a difference {seen} {often(lift.p_value)} campaigns without any effect."
+    return (
+        f"{likely}: such a difference would be seen {look}{_bound(lift.p_value, basis)} campaigns without any effect."
+    )
 
 
 def sizes_in_words(check: RatioCheck) -> str:
@@ -77,7 +85,6 @@ def sizes_in_words(check: RatioCheck) -> str:
 def table_rows(comparison: Comparison) -> tuple[tuple[str, ...], ...]:
     """The figures of each arm as texts, in the order of `HEAD`."""
     lifts = {lift.variant: lift for lift in comparison.lifts if lift.against == CONTROL}
-    at_most = "at most " if comparison.basis is Basis.LOOK else ""
     return tuple(
         (
             arm.name,
@@ -86,7 +93,7 @@ def table_rows(comparison: Comparison) -> tuple[tuple[str, ...], ...]:
             share_in_words(arm.rate) if arm.rate is not None else "–",
             _likely(arm.rate_interval),
             from_to(lift.relative) if (lift := lifts.get(arm.name)) and lift.relative else "",
-            f"{at_most}{often(lift.p_value)}" if lift and lift.p_value is not None else "",
+            _bound(lift.p_value, comparison.basis) if lift and lift.p_value is not None else "",
         )
         for arm in comparison.arms
     )

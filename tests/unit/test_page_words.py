@@ -56,6 +56,8 @@ def test_chance_follows_the_verdict() -> None:
     early = compared((10_000, 500), (10_000, 700), Basis.LOOK).lifts[0]
     assert early.verdict.finding is Finding.BETTER
     assert "would be seen at some look in at most 1 of" in chance_in_words(early, Basis.LOOK)
+    sure = compared((10_000, 500), (10_000, 1_500), Basis.LOOK).lifts[0]
+    assert "at some look in less than 1 of 1,000,000 campaigns" in chance_in_words(sure, Basis.LOOK)
     equal = compared((10_000, 500), (10_000, 500), Basis.LOOK).lifts[0]
     assert chance_in_words(equal, Basis.LOOK) == (
         "It may be chance: such a difference is nothing unusual without any effect."
@@ -70,6 +72,7 @@ def test_the_table() -> None:
     assert rows[0] == (CONTROL, "10,000", "500", "5.0 %", "4.6 % to 5.4 %", "", "")
     assert rows[1] == ("a", "10,000", "580", "5.8 %", "5.4 % to 6.3 %", "+3.3 % to +30 %", "1 of 100")
     assert table_rows(compared((10_000, 500), (10_000, 700), Basis.LOOK))[1][-1].startswith("at most 1 of ")
+    assert table_rows(compared((10_000, 500), (10_000, 1_500), Basis.LOOK))[1][-1] == "less than 1 of 1,000,000"
     assert table_rows(compared((0, 0), (0, 0)))[0][3:5] == ("–", "–")
 
 
