@@ -43,6 +43,11 @@ class PersonRow(msgspec.Struct, frozen=True):
     reason: str | None = None
 
     @property
+    def device(self) -> str:
+        """Its device, for people."""
+        return {"ios": "iPhone or iPad", "android": "Android", "web": "browser"}.get(self.platform, self.platform)
+
+    @property
     def became(self) -> str:
         """What became of it, for people."""
         of = {"apns": "Apple", "fcm": "Google"}.get(self.gateway, "Apple or Google")

@@ -89,7 +89,7 @@ def test_from_the_cost_to_the_export(world: World, privacy: Privacy) -> None:
     assert is_clean(shown)
     for words in (
         "20 Nov 2026, 10:00 UTC",
-        "<td>refused by Apple: the app was removed",
+        "<td>iPhone or iPad</td><td>refused by Apple: the app was removed",
         "<li>spring: wanted no pushes</li>",
         "<li><code>r3</code>: had had enough campaigns</li>",
         "Export as JSON",
