@@ -11,7 +11,7 @@ An erasure leaves the proofs of all runs valid.
   where no `user_id` says so.
 - `places`: every prefix and table of the stack, and what becomes of an erased user there.
 - `runs`: which runs are over, and which objects each of them sent; `waiting`: those that an erasure waits for.
-- `one_run`: replaces the objects of one run, and writes its tombstone.
+- `run_eraser`: replaces the objects of one run, and writes its tombstone.
 - `counted`: the hashes by which caps count users.
 - `erase`: the whole stack in one pass.
 """

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from privacy.erased_bytes import CAPS, result
-from privacy.one_run import Doomed, RunEraser, Version
+from privacy.run_eraser import Doomed, RunEraser, Version
 from privacy.runs import Runs, run_counted
 from privacy.whom import Whom
 

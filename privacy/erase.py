@@ -12,9 +12,9 @@ import msgspec
 
 from privacy.counted import CountedEraser, has_hashes
 from privacy.erased_bytes import CAPS, document, listed, result
-from privacy.one_run import READERS, Doomed, RunEraser, Version
 from privacy.places import MADE_HERE, PREFIXES, Way
 from privacy.records import Unreadable, user_of
+from privacy.run_eraser import READERS, Doomed, RunEraser, Version
 from privacy.runs import Runs, is_over, read_runs
 from privacy.suspicion import MAX_CHARS, has_user, is_of_user
 from privacy.waiting import note_waiting

@@ -21,8 +21,8 @@ from notifier.stores.ledger import DynamoLedger
 from privacy import app, service
 from privacy.erase import Erased, Stack, read_versions, seconds_for
 from privacy.jobs import PREFIX, Jobs, JobState
-from privacy.one_run import Version
 from privacy.places import OUT_OF_REACH, OUT_OF_REACH_WORDS
+from privacy.run_eraser import Version
 from privacy.service import PrivacyService, cost_in_words, found_in_words
 from privacy.service import Refused as NotDone
 from privacy.waiting import KEY as WAITING
