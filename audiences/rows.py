@@ -1,6 +1,5 @@
 """The table of clean rows: SQL passes what it can prove clean, and the worker's reader judges every other row."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,10 +16,9 @@ from audiences.reader import Invalid, Row, judged
 from audiences.relations import relation_of
 from audiences.shape import DEVICE, MAX_LINE_CHARS, RAW_NUMBER, RAW_OBJECT, UPDATED_AT, Shape, name_pattern, shape_of
 from audiences.sources import InputFile
-from notifier.audience.json_faults import NOT_UTF8
+from audiences.table_faults import fault_in_words
 from notifier.audience.limits import MAX_VALUE_BYTES
 from notifier.audience.lines import TOO_LONG, decode_or_broken
-from notifier.model.plurals import counted
 from notifier.model.record_reading import MAX_USER_ID_BYTES
 from notifier.model.spelling import BrokenRecord
 
@@ -48,8 +46,6 @@ _LINES_AT_ONCE = 5_000
 _SAMPLE_ROWS = 1_000
 _ROUNDED = r"[+-]?\d([.,]\d+)?[eE]\+\d+"
 """A long number as a spreadsheet writes it: its last digits are lost."""
-_LINE_OF_FAULT = re.compile(r"Line: (\d+)")
-_OTHER_CELLS = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
 
 
 class _NotLines(Exception):
@@ -183,20 +179,9 @@ def _all(found: duckdb.DuckDBPyConnection, first: list[tuple[int, str]]) -> Iter
 
 
 def _table_fault(source: InputFile, message: str) -> AudienceFault:
-    """DuckDB's message about a table or about Parquet in plain words: its own may quote a value, such as a token."""
-    line = _LINE_OF_FAULT.search(message)
-    where = f"{source.name}: line {line[1]}" if line else source.name
-    if cells := _OTHER_CELLS.search(message):
-        problem = f"{where} has {counted(int(cells[2]), 'cell')}, and the header {counted(int(cells[1]), 'column')}"
-        return AudienceFault(problem, "put a text that contains the separator into quotes")
-    if "Maximum line size" in message:
-        return AudienceFault(f"{where} is over 4 MiB: is a quote missing?", "fix this line, or export it again")
-    if "unterminated quote" in message:
-        mend = "within quotes a quote is written twice, and not with a backslash before it"
-        return AudienceFault(f"{where}: a quote is not closed where its cell ends", mend)
-    if "nicode" in message or "encoding" in message or "UTF" in message:
-        return AudienceFault(f"{where}: {NOT_UTF8}")
-    return AudienceFault(f"{where}: it cannot be read", "fix it, or export it again")
+    """DuckDB's message about a table or about Parquet in plain words."""
+    problem, mend = fault_in_words(message) or ("it cannot be read", "fix it, or export it again")
+    return AudienceFault(f"{source.name}: {problem}", mend)
 
 
 def _instant(value: str) -> str:

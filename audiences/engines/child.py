@@ -23,6 +23,7 @@ from audiences.engines.columns import column_problem
 from audiences.engines.job import Answer, Bound, Failed, Finished, Job
 from audiences.engines.statement import Refused, judged
 from audiences.engines.tables import create_views
+from audiences.table_faults import fault_in_words, file_in
 
 _CLASS = re.compile(r"^(?:[A-Z]\w*(?: [A-Z]\w*)* Error|[A-Za-z]+Exception): ")
 """How DuckDB begins its messages. Of several, one within another, the last says what happened."""
@@ -188,6 +189,9 @@ def failure(error: duckdb.Error) -> Failed:
         # Without JSON the message begins with one class name or several, one within another.
         while class_name := _CLASS.match(message):
             message = message[class_name.end() :]
+    if (of_file := fault_in_words(message)) is not None:
+        problem, mend = of_file
+        return Failed(f"the file {file_in(message) or 'of a table'}: {problem}", mend)
     # What follows quotes our own text of the query, or lists signatures.
     message = message.partition("\n\nLINE ")[0].partition("\n\tCandidate functions:")[0]
     # DuckDB suggests the catalog's own tables and functions, which a query's author does not know.
