@@ -20,14 +20,31 @@ _WORDS = "|".join(re.escape(word.replace("\\", "\\\\")) for word in sorted(NULL_
 _ANY_WORD = rf'(?i):\s*"(?:{_SPACE}*(?:{_WORDS}){_SPACE}*|{_SPACE}+)"'
 """Matches attributes of which one may be a word for no value. It may match too much, and must not match too little."""
 _AT_ONCE = 5_000
-OF_OTHER_GATEWAY = f"""CASE WHEN contains(d.token, ':') THEN {CARRIER} = 'apns'
-    WHEN {CARRIER} = 'apns' THEN starts_with(d.token, 'APA91')
-    ELSE length(d.token) BETWEEN {APNS_CHARS[0]} AND {APNS_CHARS[-1]}
-         AND regexp_full_match(d.token, '[0-9a-fA-F]+') END"""
-"""Whether the token of the device `d` looks like the other gateway's. As `suspicious_values.of_other_gateway`, which
-the tests compare it with."""
+LONGEST_WORD = max(map(len, NULL_WORDS))
+"""The letters of the longest word for no value, without white space around it."""
 # 4 characters of white space on either side: longer ones are nobody's export.
-_LONGEST = max(map(len, NULL_WORDS)) + 8
+_LONGEST = LONGEST_WORD + 8
+
+
+def is_hexadecimal(token: str) -> str:
+    """SQL for whether a token is one of APNs, by its characters."""
+    length = f"length({token}) BETWEEN {APNS_CHARS[0]} AND {APNS_CHARS[-1]}"
+    return f"({length} AND regexp_full_match({token}, '[0-9a-fA-F]+'))"
+
+
+def of_other_gateway(carrier: str, has_colon: str, is_apa91: str, is_hex: str) -> str:
+    """SQL for whether a token looks like the other gateway's, by what it has and how it begins.
+
+    As `suspicious_values.of_other_gateway`, which the tests compare it with.
+    """
+    is_apns = f"{carrier} = 'apns'"
+    return f"CASE WHEN {has_colon} THEN {is_apns} WHEN {is_apns} THEN {is_apa91} ELSE {is_hex} END"
+
+
+OF_OTHER_GATEWAY = of_other_gateway(
+    CARRIER, "contains(d.token, ':')", "starts_with(d.token, 'APA91')", is_hexadecimal("d.token")
+)
+"""The same of the device `d`."""
 
 
 def null_words(
@@ -69,11 +86,12 @@ def invisible_ends(con: duckdb.DuckDBPyConnection) -> int:
 
 def _short_values(con: duckdb.DuckDBPyConnection, column: str) -> list[tuple[str, int]]:
     """Values of a known column that may be such a word. Ids are many, so only short ones are looked at."""
-    query = f"SELECT {column}, count(*) FROM users WHERE length({column}) <= {_LONGEST} AND {_may_be_word(column)}"
+    query = f"SELECT {column}, count(*) FROM users WHERE length({column}) <= {_LONGEST} AND {may_be_word(column)}"
     return con.execute(f"{query} GROUP BY 1").fetchall()
 
 
-def _may_be_word(column: str) -> str:
+def may_be_word(column: str) -> str:
+    """SQL for whether a text may be a word for no value. It may say so of others, too."""
     spaces = r"[\s\x{a0}\x{2007}\x{202f}\x{3000}]"
     words = "|".join(re.escape(word) for word in sorted(NULL_WORDS | {"na"}))
     return f"regexp_full_match({column}, {text(f'(?i){spaces}*(?:{words})?{spaces}*')})"
