@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from audiences.compose import Node
+from audiences.counted_rows import CountedRows
 from audiences.counts import counts_of
 from audiences.database import Limits, connect
 from audiences.destinations import Destination
@@ -31,6 +32,7 @@ from audiences.manifest_format import (
     folder_of,
 )
 from audiences.parts import WrittenPart, written_parts
+from audiences.rows import RowTable
 from audiences.sources import InputFile
 from audiences.watch import LastProgress, Progress, watched
 from notifier.model.audience_counts import Counts
@@ -141,17 +143,27 @@ def users_in_part(order: Order, users: int) -> int:
 
 def count(order: Order, limits: Limits, on_progress: Progress = lambda _what, _users: None) -> Counts:
     """What the audience would hold. Raises as `build`."""
-    with prepared(order, limits, LastProgress(on_progress)) as (_, counts):
+    with prepared(order, limits, LastProgress(on_progress), only_counts=True) as (_, counts):
         return counts
 
 
 @contextlib.contextmanager
-def prepared(order: Order, limits: Limits, reported: LastProgress) -> Iterator[tuple[Preparation, Counts]]:
-    """The users in a database, and what they are. Raises as `build`."""
+def prepared(
+    order: Order, limits: Limits, reported: LastProgress, *, only_counts: bool = False
+) -> Iterator[tuple[Preparation, Counts]]:
+    """The users in a database, and what they are. Raises as `build`.
+
+    Args:
+        only_counts: nobody asks for the users themselves.
+    """
+    # Of one file most rows need not be stored for counts. Of several, and of a composition, all rows are compared.
+    is_short = only_counts and len(order.inputs) == 1 and order.composition is None
     con = connect(limits)
     try:
         with watched(con, limits, reported.again):
-            made = Preparation(con, order.inputs, limits.work / "rows", order.composition, order.owners)
+            work = limits.work / "rows"
+            table = (CountedRows if is_short else RowTable)(con, work)
+            made = Preparation(con, order.inputs, work, order.composition, order.owners, table)
             reported("reading", 0)
             made.run()
             reported("counting", 0)

@@ -11,7 +11,7 @@ import msgspec
 from audiences.joined_users import CARRIER, Preparation, all_devices
 from audiences.reader import DUPLICATE
 from audiences.rows import ROW_BITS
-from audiences.samples import samples_of
+from audiences.samples import LOOKED_AT, samples_of
 from audiences.suspicions import OF_OTHER_GATEWAY, invisible_ends, null_words
 from notifier.model.audience_counts import MAX_NAME_CHARS, MAX_NAMES, OTHER, AttributeCounts, Counts, InvalidPlace
 
@@ -19,24 +19,30 @@ PLACES = 3
 """First places of each reason."""
 EXAMPLES = 5
 _EXAMPLE_CHARS = 100
-_LOOKED_AT = 10_000
-"""Users in which examples are looked for."""
+_FIRST_USERS = 10_000
 _FEW = 0.5
 """Share of different attributes among the first users up to which all are grouped."""
 
 
-def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Sequence[str] | None = ()) -> Counts:
-    """The counts.
+def counts_of(
+    con: duckdb.DuckDBPyConnection,
+    prepared: Preparation,
+    show: Sequence[str] | None = (),
+    looked_at: int = LOOKED_AT,
+) -> Counts:
+    """The counts: of the users in the view `users`, and of those in the table `counted`.
 
     Args:
         show: attributes whose values may be shown; None for all.
+        looked_at: in so many of the first users samples and examples are looked for, which the view has to have.
     """
-    [(users,)] = con.execute("SELECT count(*) FROM users").fetchall()
+    both = "(SELECT count(*) AS users FROM users UNION ALL SELECT users FROM counted)"
+    users = int(con.execute(f"SELECT sum(users) FROM {both}").fetchall()[0][0])
     invalid = dict(con.execute("SELECT reason, count(*) FROM invalid GROUP BY reason ORDER BY 2 DESC, 1").fetchall())
     locales, timezones = _values(con)
     devices, marks = _devices(con)
     with _attributes_of_users(con):
-        attributes, longest = _attributes(con, users, show)
+        attributes, longest = _attributes(con, users, show, looked_at // 2)
         words = null_words(con, {"locale": locales, "timezone": timezones})
     return Counts(
         rows=sum(prepared.rows),
@@ -52,7 +58,7 @@ def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Seque
         null_words=words,
         other_gateway=marks,
         longest=longest,
-        samples=samples_of(con, show),
+        samples=samples_of(con, show, looked_at),
         invisible_ends=invisible_ends(con),
     )
 
@@ -61,12 +67,15 @@ def _devices(con: duckdb.DuckDBPyConnection) -> tuple[dict[str, dict[str, int]],
     """Devices by platform and gateway; and those whose token looks like one of the other gateway."""
     counts: dict[str, dict[str, int]] = {}
     marks: dict[str, int] = {}
-    which = f"d.platform, {CARRIER}, count(*), count_if({OF_OTHER_GATEWAY})"
+    which = f"d.platform AS platform, {CARRIER} AS carrier, count(*) AS devices, count_if({OF_OTHER_GATEWAY}) AS marked"
     query = f"SELECT {which} FROM {all_devices('users')} GROUP BY 1, 2"
-    for platform, gateway, count, marked in con.execute(f"{query} ORDER BY 1, 2").fetchall():
-        counts.setdefault(platform, {})[gateway] = count
+    # Those that are counted only have one device, whose token looks like its own gateway's.
+    counted = f"SELECT d.platform, {CARRIER}, users, 0 FROM counted AS d"
+    both = f"SELECT platform, carrier, sum(devices), sum(marked) FROM ({query} UNION ALL {counted}) GROUP BY 1, 2"
+    for platform, gateway, count, marked in con.execute(f"{both} ORDER BY 1, 2").fetchall():
+        counts.setdefault(platform, {})[gateway] = int(count)
         if marked:
-            marks[f"{platform} {gateway}"] = marked
+            marks[f"{platform} {gateway}"] = int(marked)
     return counts, marks
 
 
@@ -77,11 +86,14 @@ def _attributes_of_users(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     Few differ, as a rule (names, cities): all that is counted of them is counted once. Where they do differ, as with a
     link for each user, grouping would be another pass for nothing.
     """
-    first = f"(SELECT attributes FROM users LIMIT {_LOOKED_AT})"
+    first = f"(SELECT attributes FROM users LIMIT {_FIRST_USERS})"
     [(some, different)] = con.execute(f"SELECT count(*), count(DISTINCT attributes) FROM {first}").fetchall()
     kind, grouped = ("TABLE", "GROUP BY 1") if different <= some * _FEW else ("VIEW", "")
     users = "count(*)" if grouped else "1"
-    con.execute(f"CREATE {kind} attributes_of_users AS SELECT attributes, {users} AS users FROM users {grouped}")
+    con.execute(
+        f"CREATE {kind} attributes_of_users AS SELECT attributes, {users} AS users FROM users {grouped} "
+        "UNION ALL SELECT attributes, users FROM counted"
+    )
     yield
     # The parts are made from now on: they need the memory.
     con.execute(f"DROP {kind} attributes_of_users")
@@ -91,6 +103,7 @@ def _values(con: duckdb.DuckDBPyConnection) -> tuple[list[tuple[str, int]], list
     """The locales and the time zones, and how many users have each: few pairs, so the users are read once."""
     shortened = ", ".join(f"left({column}, {MAX_NAME_CHARS})" for column in ("locale", "timezone"))
     pairs = "SELECT locale, timezone, count(*) AS users FROM users GROUP BY 1, 2"
+    pairs += " UNION ALL SELECT locale, timezone, users FROM counted"
     found = con.execute(f"SELECT {shortened}, sum(users) FROM ({pairs}) GROUP BY 1, 2").fetchall()
     locales, timezones = Counter[str](), Counter[str]()
     for locale, timezone, users in found:
@@ -109,7 +122,7 @@ def _named(values: Sequence[tuple[str, int]]) -> dict[str, int]:
 
 
 def _attributes(
-    con: duckdb.DuckDBPyConnection, users: int, show: Sequence[str] | None
+    con: duckdb.DuckDBPyConnection, users: int, show: Sequence[str] | None, looked_at: int
 ) -> tuple[dict[str, AttributeCounts], dict[str, int]]:
     """How many users lack each attribute (those without it, and those whose value is null), and how long they get."""
     having = dict[str, int]()
@@ -125,7 +138,7 @@ def _attributes(
     common = sorted(having, key=lambda name: (-having[name], name))[:MAX_NAMES]
     counted = {
         name[:MAX_NAME_CHARS]: AttributeCounts(
-            users - having[name], _examples(con, name) if show is None or name in show else ()
+            users - having[name], _examples(con, name, looked_at) if show is None or name in show else ()
         )
         for name in sorted(common)
     }
@@ -161,9 +174,9 @@ def _nulls(con: duckdb.DuckDBPyConnection) -> list[tuple[list[str], int]]:
     return [(list(names), count) for names, count in found.items()]
 
 
-def _examples(con: duckdb.DuckDBPyConnection, name: str) -> tuple[str, ...]:
+def _examples(con: duckdb.DuckDBPyConnection, name: str, looked_at: int) -> tuple[str, ...]:
     query = f"""
-        SELECT value FROM (SELECT json_extract_string(attributes, ?) AS value FROM users LIMIT {_LOOKED_AT})
+        SELECT value FROM (SELECT json_extract_string(attributes, ?) AS value FROM users LIMIT {looked_at})
         WHERE value IS NOT NULL AND value <> 'null' GROUP BY value ORDER BY count(*) DESC, value LIMIT {EXAMPLES}"""
     return tuple(str(value)[:_EXAMPLE_CHARS] for (value,) in con.execute(query, [_path(name)]).fetchall())
 

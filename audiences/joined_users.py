@@ -79,6 +79,7 @@ class Preparation:
         work: a directory for files on the way.
         composition: who belongs to the audience; None for everybody in the inputs.
         owners: with a composition, of each input the number of its source.
+        table: for the rows; one that stores all of them if it is None.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Preparation:
         work: Path,
         composition: Node | None = None,
         owners: Sequence[int] = (),
+        table: RowTable | None = None,
     ) -> None:
         self.inputs = inputs
         self.rows: tuple[int, ...] = ()
@@ -98,6 +100,7 @@ class Preparation:
         self._work = work
         self._composition = composition
         self._owners = owners
+        self._table = RowTable(con, work) if table is None else table
         self._ordered = all(one.ordered for one in inputs)
 
     def run(self) -> None:
@@ -106,8 +109,7 @@ class Preparation:
         Raises:
             BrokenFile, AudienceFault: an input cannot be read, or nobody can be sent to.
         """
-        table = RowTable(self._con, self._work)
-        self.rows = tuple(table.add(number, source) for number, source in enumerate(self.inputs))
+        self.rows = tuple(self._table.add(number, source) for number, source in enumerate(self.inputs))
         if self._composition is not None:
             # Before tokens are compared: who does not belong to the audience takes no token from anybody who does.
             with limits_as_faults("combining audiences"):
@@ -187,7 +189,7 @@ class Preparation:
         return self._con.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
 
     def _check_not_empty(self) -> None:
-        if self._any("users"):
+        if self._any("users") or self._any("counted"):
             return
         name = f"{self.inputs[0].name}: " if len(self.inputs) == 1 else ""
         if not sum(self.rows):
@@ -201,6 +203,7 @@ class Preparation:
 
     def lines(self) -> Iterator[list[tuple[int, int, bytes]]]:
         """The users in their order, as hash, number of devices, and the record's JSON text; several at once."""
+        assert not self._any("counted")
         with limits_as_faults("ordering the users"):
             # Lines first: one text is sorted sooner than lists of devices. As bytes: Python would decode, and encode.
             lines = (
@@ -212,6 +215,7 @@ class Preparation:
 
     def user_ids(self) -> Iterator[str]:
         """The users' ids, in no order."""
+        assert not self._any("counted")
         for (user_id,) in _rows_of(self._con.execute("SELECT user_id FROM users")):
             yield user_id
 

@@ -57,6 +57,22 @@ def _exactly(path: Path) -> str:
     return text(re.sub(r"([*?\[])", r"[\1]", str(path)))
 
 
+def split_lines(path: Path, names: Sequence[str], split_at: str) -> str:
+    """The rows of JSON in lines, each line in pieces. A piece that a line does not have is NULL.
+
+    Raises InvalidInputException, while it is read, where a line has more pieces than there are names.
+
+    Args:
+        split_at: what is between two pieces.
+    """
+    kinds = ", ".join(f"'{one}': 'VARCHAR'" for one in names)
+    # An empty piece is a text: NULL would be an end of line, which is in none.
+    options = f"delim = {text(split_at)}, null_padding = true, strict_mode = true, nullstr = '\n', {_ANY_TEXT}"
+    lines = f"read_csv({_exactly(path)}, columns = {{{kinds}}}, {options})"
+    # Empty lines are left out where there are several columns.
+    return f"(SELECT row_number() OVER () - 1 AS row, * FROM {lines})"
+
+
 def _numbered(members: Sequence[str], table: str, where: str = "true") -> str:
     """Rows as JSON texts of these members; a member that is NULL is left out."""
     line = f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'"

@@ -33,6 +33,8 @@ CREATE TABLE rows (
     place BIGINT, user_id VARCHAR, device {DEVICE_TYPE}, several {DEVICE_TYPE}[], locale VARCHAR, timezone VARCHAR,
     updated_at BIGINT, attributes VARCHAR, raw VARCHAR);
 CREATE TABLE invalid (place BIGINT, device INTEGER, reason VARCHAR);
+CREATE TABLE counted (
+    platform VARCHAR, gateway VARCHAR, locale VARCHAR, timezone VARCHAR, attributes VARCHAR, users BIGINT);
 """
 _FIELDS = {
     "user_id": "VARCHAR", "device": DEVICE_TYPE, "several": f"{DEVICE_TYPE}[]", "locale": "VARCHAR",
@@ -52,8 +54,27 @@ class _NotLines(Exception):
     """A line is no JSON: only the worker's parser knows which records the file has."""
 
 
+class Lines(msgspec.Struct, frozen=True):
+    """The lines of one input, and how SQL judges them.
+
+    Args:
+        relation: of `row` and `line`.
+        base: the place of the first row.
+        exact: what most lines are judged by; None where no line is exact.
+        is_lines: they are the file's own, and a record may span several of them.
+    """
+
+    relation: str
+    base: int
+    shape: Shape | None
+    exact: Exact | None
+    is_lines: bool
+
+
 class RowTable:
     """Rows of all inputs, in the tables `rows` and `invalid` of a database.
+
+    The table `counted` is empty but for `CountedRows`.
 
     Args:
         work: a directory for files on the way.
@@ -80,7 +101,7 @@ class RowTable:
                     return self._add(number, source, raw)
                 except (_NotLines, duckdb.InvalidInputException, duckdb.NotImplementedException):
                     # Half of the file may be in the table: it is read again from its first byte, by the other way.
-                    self._con.execute("DELETE FROM rows WHERE place >> ? = ?", [ROW_BITS, number])
+                    self.forget(number << ROW_BITS)
                     raw = msgspec.structs.replace(raw, format=Format.VALUES)
             if raw.format is Format.VALUES:
                 raw = rewritten(source, raw.path, self._work)
@@ -94,16 +115,30 @@ class RowTable:
         relation = relation_of(self._con, source, raw)
         sample = self._sample(relation, raw)
         shape = shape_of(sample)
-        self._insert(relation, base, shape, exact_line(shape, sample) if shape and raw.is_shortest else None)
-        # Before the rest is judged: rows that the reader refuses leave the table, and still count as read.
-        [(rows,)] = self._con.execute("SELECT count(*) FROM rows WHERE place >= ?", [base]).fetchall()
-        self._read_rest(base, is_lines=raw.format is Format.LINES)
+        exact = exact_line(shape, sample) if shape and raw.is_shortest else None
+        rows = self.fill(raw, Lines(relation, base, shape, exact, raw.format is Format.LINES))
         if raw.format is Format.TABLE:
             self._check_ids(source, base)
         if raw.broken:
             values = ((Invalid(row, reason)) for row, reason in raw.broken)
             self._take(base, values)
-        return int(rows) + len(raw.broken)
+        return rows + len(raw.broken)
+
+    def fill(self, raw: RawFile, lines: Lines) -> int:
+        """Judge the lines. Returns how many there are. Raises InvalidInputException where one is not text.
+
+        Args:
+            raw: their file.
+        """
+        self.insert(lines)
+        # Before the rest is judged: rows that the reader refuses leave the table, and still count as read.
+        [(rows,)] = self._con.execute("SELECT count(*) FROM rows WHERE place >= ?", [lines.base]).fetchall()
+        self.read_rest(lines)
+        return int(rows)
+
+    def forget(self, base: int) -> None:
+        """Delete what was inserted of the input whose first row has this place."""
+        self._con.execute("DELETE FROM rows WHERE place >> ? = ?", [ROW_BITS, base >> ROW_BITS])
 
     def _sample(self, relation: str, raw: RawFile) -> Sequence[dict[str, Any]]:
         if raw.format in (Format.LINES, Format.VALUES):
@@ -111,13 +146,19 @@ class RowTable:
         lines = self._con.execute(f"SELECT line FROM {relation} LIMIT {_SAMPLE_ROWS}").fetchall()
         return [msgspec.json.decode(line) for (line,) in lines]
 
-    def _insert(self, relation: str, base: int, shape: Shape | None, exact: Exact | None) -> None:
-        if exact is not None:
+    def insert(self, lines: Lines, only: str = "") -> None:
+        """Put lines into the table.
+
+        Args:
+            only: which of them: what follows their relation in SQL.
+        """
+        relation = f"(FROM {lines.relation} AS lines {only})" if only else lines.relation
+        if lines.exact is not None:
             with suppress(duckdb.InvalidInputException):
-                self._con.execute(f"INSERT INTO rows {_select(shape, relation, base, exact)}")
+                self._con.execute(f"INSERT INTO rows {_select(lines.shape, relation, lines.base, lines.exact)}")
                 return
-            # A line is no JSON, and cannot be parsed before it is judged. Nothing of the file is in the table.
-        self._con.execute(f"INSERT INTO rows {_select(shape, relation, base)}")
+            # A line is no JSON, and cannot be parsed before it is judged. None of these is in the table.
+        self._con.execute(f"INSERT INTO rows {_select(lines.shape, relation, lines.base)}")
 
     def _check_ids(self, source: InputFile, base: int) -> None:
         query = f"SELECT (place - {base}) FROM rows WHERE place >= {base} AND regexp_full_match(user_id, '{_ROUNDED}')"
@@ -127,14 +168,14 @@ class RowTable:
                 "a spreadsheet rounded the id: export it from its source again, and import the column as text",
             )
 
-    def _read_rest(self, base: int, *, is_lines: bool) -> None:
+    def read_rest(self, lines: Lines) -> None:
         """Let the worker's reader judge the rows that SQL could not prove clean."""
         query = "SELECT place - ?, raw FROM rows WHERE place >= ? AND raw IS NOT NULL ORDER BY place"
-        found = self._con.execute(query, [base, base])
+        found = self._con.execute(query, [lines.base, lines.base])
         first = found.fetchmany(_LINES_AT_ONCE)
         if not first:
             return
-        self._take(base, self._judged(_all(found, first), is_lines=is_lines), and_drop_raw=True)
+        self._take(lines.base, self._judged(_all(found, first), is_lines=lines.is_lines), and_drop_raw=True)
 
     def _judged(self, lines: Iterable[tuple[int, str]], *, is_lines: bool) -> Iterator[Row | Invalid]:
         for number, line in lines:

@@ -19,22 +19,25 @@ MAX_ATTRIBUTES = 20
 MAX_CHARS = 100
 _FIRST = 5
 """The first users are samples whatever they are like; after them only one of each kind."""
-_LOOKED_AT = 20_000
+LOOKED_AT = 20_000
 """Samples are taken of the first users: to look further costs time for every user of a large audience."""
 
 
-def samples_of(con: duckdb.DuckDBPyConnection, show: Sequence[str] | None) -> tuple[dict[str, Any], ...]:
+def samples_of(
+    con: duckdb.DuckDBPyConnection, show: Sequence[str] | None, looked_at: int = LOOKED_AT
+) -> tuple[dict[str, Any], ...]:
     """The samples.
 
     Args:
         show: attributes whose values may be shown; None for all.
+        looked_at: of so many of the first users they are taken.
     """
     found = con.execute(f"""
         SELECT user_id, devices, locale, timezone, attributes FROM (
             SELECT *, row_number() OVER (ORDER BY h, user_id) AS n,
                    row_number() OVER (PARTITION BY kind ORDER BY h, user_id) AS of_kind FROM (
                 SELECT *, {HASH} AS h, (locale, list_transform(devices, lambda d: d.platform)) AS kind
-                FROM (SELECT *, {DEVICES} AS devices FROM users LIMIT {_LOOKED_AT})))
+                FROM (SELECT *, {DEVICES} AS devices FROM users LIMIT {looked_at})))
         WHERE n <= {_FIRST} OR of_kind = 1 ORDER BY n LIMIT {SAMPLES}""")
     return tuple(_sample(*row, show=show) for row in found.fetchall())
 

@@ -73,7 +73,7 @@ def count(
         own = msgspec.structs.replace(limits, work=limits.work / "database")
         warnings = list[str]()
         lists = _lists(source, head, LazyCloud(stack, stack_file), warnings.append)
-        with prepared(order, own, LastProgress(on_progress)) as (made, found):
+        with prepared(order, own, LastProgress(on_progress), only_counts=lists is None) as (made, found):
             now = lists.of_users(made.user_ids()) if lists is not None else None
     warnings = [*warnings_of(found), *warnings]
     if as_json:
