@@ -21,7 +21,7 @@ from schedules.definition import BrokenSchedule, Schedule
 from schedules.documents import CopyChanged, Document, Documents, deleted_reason, unapproved_reason
 from schedules.occurrence_steps import Occurrences
 from schedules.rules import OccurrenceState
-from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
+from schedules.store import MAX_REASON, OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 from schedules.timetable import Occurrence
 
 MOST_FIRED = 500
@@ -113,8 +113,9 @@ class Tick:
             before = ScheduleItem(name, ScheduleState.BROKEN, reason="not looked at yet")
             self._store.enter(before)
         # The file of a paused one is looked at once it is resumed; of the others an unapproved one is looked at in
-        # each tick, because the approval may have come, and a removed one, because the file has.
-        again = (ScheduleState.UNAPPROVED, ScheduleState.REMOVED)
+        # each tick, because the approval may have come, a removed one, because the file has, and a broken one, because
+        # what was missing may have been there again before the next list, which is then the same.
+        again = (ScheduleState.UNAPPROVED, ScheduleState.REMOVED, ScheduleState.BROKEN)
         if before.state is ScheduleState.PAUSED or (before.looked_at == version and before.state not in again):
             return False
         if before.state is ScheduleState.REMOVED and before.hash:
@@ -125,7 +126,12 @@ class Tick:
         try:
             document = self._documents.read(name)
         except BrokenSchedule as error:
-            after = replace(before, state=ScheduleState.BROKEN, reason=str(error), looked_at=version)
+            if self._documents.text(name) is None:
+                # Deleted since it was listed.
+                return self._adopt(before, removed(before))
+            # As the table has it: unchanged, it is no news for the log.
+            reason = str(error)[:MAX_REASON]
+            after = replace(before, state=ScheduleState.BROKEN, reason=reason, looked_at=version)
             return before != after and self._adopt(before, after)
         # One that is in force may have no approval: adopted before RequireApproval was set it fires no more.
         is_approved = not self._needs_approval or bool(self._store.approved_by(name, document.hash))

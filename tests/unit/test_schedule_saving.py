@@ -390,6 +390,40 @@ class TestDeleted:
         world.save(text())
         assert (world.tick().state, world.tick().next) == (ScheduleState.ACTIVE, "2026-12-02T0900")
 
+    @pytest.mark.parametrize("key", [key_of(NAME), "queries/q.sql"])
+    def test_while_a_tick_reads_it(self, key: str) -> None:
+        """Gone since it was listed, then there again as it was: it is looked at again, though the list is the same."""
+        world = World(needs_approval=False)
+        for ending in ("sql", "json"):
+            world.texts.put(f"queries/q.{ending}", b"{}")
+        asked = text().replace('{"files": ["standing/users.jsonl"]}', '{"query": {"name": "q"}}')
+        world.texts.put(key_of(NAME), asked.encode())
+        listed, body = world.texts.versions, world.texts.get(key)
+        assert body is not None
+
+        def delete(prefix: str) -> Mapping[str, str]:
+            found = listed(prefix)
+            if prefix == "conversions/":
+                world.texts.delete(key)
+            return found
+
+        world.texts.versions = delete  # type: ignore[method-assign]
+        assert not world.tick().fires
+        world.texts.versions = listed  # type: ignore[method-assign]
+        world.texts.put(key, body)
+        assert world.tick().fires
+
+    def test_a_long_reason_is_no_news(self) -> None:
+        """A broken file is read in each tick, and logged once."""
+        world = World(needs_approval=False).in_force()
+        variants = [{"name": "a b", "percent": 1} for _ in range(100)]
+        world.texts.put(key_of(NAME), text(variants=variants).encode())
+        for _ in range(5):
+            assert world.tick().state is ScheduleState.BROKEN
+        # The table has no more of it: with more in hand each tick would find it changed.
+        assert len(world.tick().reason) == 2_000
+        assert world.lines.count("schedule") == 2
+
     def test_resumed_without_a_file(self) -> None:
         """It says so, and not that it fires."""
         world = self.world(seen=False)
