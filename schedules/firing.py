@@ -137,6 +137,9 @@ class Tick:
         is_approved = not self._needs_approval or bool(self._store.approved_by(name, document.hash))
         if not is_approved and (before.hash != document.hash or before.state is not ScheduleState.ENDED):
             return self._unapproved(before, document, version)
+        if self._documents.files().get(name) != version:
+            # Edited since it was listed: put back as it was listed, it would never be looked at.
+            version = ""
         if before.hash == document.hash and before.state in (ScheduleState.ACTIVE, ScheduleState.ENDED):
             # Written again as it was, or another query was edited. No edit waits: nothing is kept, for no reason.
             self._store.adopt(before, replace(before, looked_at=version, reason="", keeps_old=False, kept_for=""))

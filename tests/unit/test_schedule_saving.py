@@ -317,6 +317,24 @@ def test_a_kept_edit_that_comes_back_makes_up_for_nothing() -> None:
     assert (world.tick().next, list(world.store.latest(NAME))) == ("2026-12-06T0900", [])
 
 
+def test_an_edit_put_back_while_a_tick_reads_it_is_seen() -> None:
+    """Listed with the edit, read without it, then there again: what is in force is what the file says."""
+    world = World(needs_approval=False).in_force()
+    edit = text("New").encode()
+
+    class Slow(PlayedStore):
+        def read(self, name: str) -> ScheduleItem | None:
+            world.texts.put(key_of(NAME), text().encode())
+            return super().read(name)
+
+    world.texts.put(key_of(NAME), edit)
+    world.store.__class__ = Slow
+    world.tick()
+    world.store.__class__ = PlayedStore
+    world.texts.put(key_of(NAME), edit)
+    assert world.tick().hash == Documents(world.texts).document(NAME, edit).hash
+
+
 @pytest.mark.parametrize("seen", [True, False])
 def test_what_was_kept_is_paused_with_the_same_text(*, seen: bool) -> None:
     """`--pause` after `--keep`, whether a tick has been there in between or not: nothing fires."""
