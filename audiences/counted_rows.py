@@ -13,8 +13,12 @@ import duckdb
 from audiences.joined_users import all_devices
 from audiences.line_kinds import LineKinds, are_of_few_kinds, learned
 from audiences.raw import Format, RawFile
+from audiences.reader import encoded
 from audiences.rows import Lines, RowTable
 from audiences.samples import LOOKED_AT
+
+_LEAST_HEADS = 3
+"""A file of fewer rows than so many times the first is read as soon by storing all."""
 
 
 class CountedRows(RowTable):
@@ -32,7 +36,7 @@ class CountedRows(RowTable):
 
     def fill(self, raw: RawFile, lines: Lines) -> int:
         """As for all rows."""
-        rows = self._count(raw, lines) if raw.format is Format.LINES and are_of_few_kinds(raw.sample) else None
+        rows = self._count(raw, lines) if self._is_worth_it(raw) else None
         if rows is not None:
             return rows
         self._con.execute("DELETE FROM invalid")
@@ -43,6 +47,14 @@ class CountedRows(RowTable):
         """As for all rows."""
         self._con.execute("DELETE FROM counted")
         super().forget(base)
+
+    def _is_worth_it(self, raw: RawFile) -> bool:
+        """Whether there are many more rows than the first, and most of them are likely to be of a known kind."""
+        if raw.format is not Format.LINES or not raw.sample:
+            return False
+        line_bytes = sum(len(encoded(record)) for record in raw.sample) / len(raw.sample)
+        is_long = raw.path.stat().st_size > _LEAST_HEADS * self._head * line_bytes
+        return is_long and are_of_few_kinds(raw.sample)
 
     def _count(self, raw: RawFile, lines: Lines) -> int | None:
         """Judge the lines. Returns how many there are; None where all rows have to be stored."""

@@ -177,11 +177,7 @@ def learned(con: duckdb.DuckDBPyConnection, path: Path, base: int, head: int, sh
 
 
 def are_of_few_kinds(records: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether it is likely that most lines of a file are of kinds that are among the first.
-
-    Args:
-        records: the first of the file.
-    """
+    """Whether it is likely that most lines of a file are of kinds that are among these first records."""
     kinds = [_without_texts(record) for record in records]
     half = len(kinds) // 2
     first = set(kinds[:half])
@@ -217,8 +213,11 @@ def _made(con: duckdb.DuckDBPyConnection, kinds: LineKinds, clean: str, head: in
         SELECT CAST(row_number() OVER () AS INTEGER) AS kind, * FROM (
             SELECT {keys}, {columns}, min(row) AS first_row, count_if(row >= {head // 2}) AS later
             {clean} AND {same}
-            GROUP BY {keys})
-        WHERE strlen(concat({keys})) <= {MAX_LINE_CHARS // 4} AND {" AND ".join(others)}""")
+            GROUP BY {keys})""")
+    # Afterwards: in the same statement it would be asked of each row.
+    con.execute(
+        f"DELETE FROM line_kinds WHERE strlen(concat({keys})) > {MAX_LINE_CHARS // 4} OR NOT ({' AND '.join(others)})"
+    )
     [(known,)] = con.execute(f"SELECT coalesce(sum(later), 0) FROM line_kinds WHERE first_row < {head // 2}").fetchall()
     return int(known) >= (head - head // 2) * _KNOWN_SHARE
 

@@ -307,7 +307,7 @@ def test_kinds_of_any_lines(some: tuple[Line, list[bytes]]) -> None:
 def test_counts_of_any_lines_after_ordinary_ones(some: tuple[Line, list[bytes]], end: bytes) -> None:
     """Repeated, broken, damaged, with traps: the same counts, samples, reasons and places, or the same fault."""
     form, lines = some
-    compare(text([*first_lines(form), *lines]) + end)
+    compare(text([*first_lines(form), *lines, *(ordinary(form, n) for n in range(100, 125))]) + end)
 
 
 def both_ways(path: Path) -> tuple[list[str] | None, list[str] | None]:
