@@ -30,7 +30,7 @@ class Events:
     def ask_approvers(self, question: dict[str, Any]) -> None:
         """Mail approvers what they are to decide on, or what a test's winner is. Asked again it is mailed once.
 
-        `schedules.app.Questions` and `schedules.decisions` put it on EventBridge's bus.
+        `schedules.app.Questions` and `schedules.winner_steps` put it on EventBridge's bus.
 
         Raises RuntimeError where nobody could be mailed: EventBridge's invocation is then tried again.
         """

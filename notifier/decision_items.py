@@ -1,6 +1,6 @@
 """The item of the decision on a test's winner, in the ledger's table: two functions read it, one writes it.
 
-`pk=decision#R, sk=decision`. The worker enters it when it admits the test; `schedules.decision_store` writes everything
+`pk=decision#R, sk=decision`. The worker enters it when it admits the test; `schedules.winner_store` writes everything
 after that, and says in which order.
 """
 

@@ -11,8 +11,8 @@ From the inside out:
 - `drops`: files that are written for each day, and whether they are complete.
 - `store`: schedules and occurrences in the ledger's table.
 - `occurrence_steps`: one occurrence, a step at a time. `stack` is what it needs of the rest of the stack.
-- `winner`: which arm of a test has won. Pure. `decision_store`: the decisions in the table; `decisions`: one of them, a
-  step at a time; `tested`: the tests in the rest of the stack.
+- `winner`: which arm of a test has won. Pure. `winner_store`: the decisions in the table; `winner_steps`: one of them,
+  a step at a time; `tested`: the tests in the rest of the stack.
 - `occurs_words`: a rule in words.
 - `firing`: the tick. `control`: what people do. `overview`: what the approval pages show.
 - `app`: the Lambda entry.

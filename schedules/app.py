@@ -14,8 +14,6 @@ from botocore.config import Config
 from notifier.hold_item import hold_item, read_hold, was_held
 from notifier.model.caps import NO_DEFAULTS, CapDefaults, read_defaults
 from schedules.control import Control, Refused
-from schedules.decision_store import DecisionStore
-from schedules.decisions import Undecidable, Winners
 from schedules.definition import BrokenSchedule
 from schedules.documents import BucketTexts, CopyChanged, Documents
 from schedules.drops import Drops
@@ -25,6 +23,8 @@ from schedules.overview import Overview
 from schedules.stack import Stack
 from schedules.store import ScheduleStore
 from schedules.tested import TestsOfStack
+from schedules.winner_steps import Undecidable, Winners
+from schedules.winner_store import DecisionStore
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -40,8 +40,8 @@ def handler(event: object, _context: "LambdaContext") -> dict[str, Any]:
     """One tick: what is due fires, occurrences and winners are taken a step further. Or what a person asks for.
 
     `{"action": "pause", "schedule": NAME, "by": WHO}`: see `schedules.control`; `{"action": "winner", "run_id": RUN,
-    "arm": ARM, "by": WHO}`: see `schedules.decisions`. What cannot be done is answered with `refused`, and is no error:
-    Lambda would try it again.
+    "arm": ARM, "by": WHO}`: see `schedules.winner_steps`. What cannot be done is answered with `refused`, and is no
+    error: Lambda would try it again.
     """
     parts = _parts()
     if not isinstance(event, Mapping) or "action" not in event:

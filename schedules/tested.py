@@ -19,8 +19,8 @@ from notifier.model.preparation import PreparationState, Stage
 from notifier.model.run import Ending, LaneState, Run, state_key
 from notifier.preparation_items import asked_for, conversions_id, preparation_key, preparation_of
 from schedules.batch_files import APPROVED_S, BatchFiles, lanes_of
-from schedules.decisions import Counts, TestRun
 from schedules.stack import ASKED_MS
+from schedules.winner_steps import Counts, TestRun
 
 
 class _Admitted(msgspec.Struct, frozen=True):

@@ -6,9 +6,9 @@ import time
 from notifier.decision_items import DecisionItem
 from sandbox.trial import Trial
 from sandbox.wait import wait_until
-from schedules.decision_store import DecisionStore
-from schedules.decisions import Winners
 from schedules.tested import TestsOfStack
+from schedules.winner_steps import Winners
+from schedules.winner_store import DecisionStore
 
 
 def winners_of(trial: Trial, hours: float) -> tuple[Winners, DecisionStore]:

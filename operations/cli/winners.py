@@ -6,7 +6,7 @@ from notifier.decision_items import DecisionItem
 from operations.cli.cloud import Cloud
 from operations.cli.schedule_function import ask_function
 from reporting.outcome import WinnerSeen
-from schedules.decision_store import read_decision
+from schedules.winner_store import read_decision
 
 
 def winner_of(cloud: Cloud, run_id: str) -> WinnerSeen | None:

@@ -24,10 +24,10 @@ from notifier.model.remainder import other_part_of
 from notifier.model.run import Ending, LaneState, Run, source_of
 from notifier.stores.ledger import DynamoLedger
 from notifier.stores.s3_results import S3Results
-from schedules.decision_store import DecisionStore
-from schedules.decisions import PREFIX, Undecidable, Winners
 from schedules.tested import TestsOfStack
 from schedules.winner import decided
+from schedules.winner_steps import PREFIX, Undecidable, Winners
+from schedules.winner_store import DecisionStore
 from tests.contract.moto_stores import Time, client_of, make_table, moto_server, new_name
 
 HOUR_S, DAY_S = 3_600, 86_400

@@ -545,7 +545,7 @@ def lived(steps: Iterable[tuple[Any, ...]]) -> None:
     assert next(history.store.latest(NAME)).hash == HASHES[TEXTS[0]]
 
 
-@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(BEGINNINGS), _MOMENT, _MOMENT)
 def test_whatever_happens_in_one_moment(
     beginning: tuple[tuple[Any, ...], ...], first: tuple[Any, ...], second: tuple[Any, ...]

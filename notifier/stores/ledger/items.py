@@ -9,7 +9,7 @@
 | `campaign#ID` | `run#R` | one run of the campaign, those included that may not send it: for people who look it up |
 | `audience#BUCKET/KEY` | `run#TIME#R` | one run over this object: for people who look it up |
 | `approved#BUCKET/KEY` | `approved` | which bytes are approved under this key; the approval app writes it |
-| `decision#R` | `decision` | the winner of the test R, and how it was decided (`schedules.decision_store`) |
+| `decision#R` | `decision` | the winner of the test R, and how it was decided (`schedules.winner_store`) |
 | `hold` | `hold` | who holds the stack, since when and why (`notifier.hold_item`); it does not expire |
 
 A lane that must be looked at by a certain time is also in the index `due`, which holds only items with `due` and

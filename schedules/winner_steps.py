@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from notifier.decision_items import DecisionItem, DecisionState
 from notifier.model.campaign import CONTROL, Audience, Campaign, Part
 from notifier.model.run import Ending
-from schedules.decision_store import DecisionStore
 from schedules.winner import Decision, How, decided, otherwise, remainder_campaign
+from schedules.winner_store import DecisionStore
 
 PREFIX = "batches/remainders/"
 _encoder = msgspec.json.Encoder(decimal_format="number")
