@@ -88,8 +88,7 @@ def test_what_is_chosen_during_a_step_stays(people: People, office: Office) -> N
     """A time, a choice and a tick that are made while a step is under way are there after it, and are saved."""
     ann = people.sign_in(ANN, bypass_csp=True)
     ann.goto(f"{office.url}/requests")
-    ann.get_by_role("button", name="New request").click()
-    ann.wait_for_load_state("networkidle")
+    open_new(ann)
     held: list[Route] = []
     ann.route(re.compile(r"/requests/[^/?]+$"), lambda route: route.continue_() if held else held.append(route))
     with ann.expect_request(re.compile(r"/requests/[^/?]+$")):
@@ -112,8 +111,7 @@ def test_what_is_typed_while_a_draft_is_saved_is_saved_next(people: People, offi
     ann = people.sign_in(ANN, bypass_csp=True)
     ann.goto(f"{office.url}/requests")
     ann.clock.install()
-    ann.get_by_role("button", name="New request").click()
-    ann.wait_for_load_state("networkidle")
+    open_new(ann)
     held: list[Route] = []
 
     def hold_the_first(route: Route) -> None:
@@ -143,8 +141,7 @@ def test_what_is_typed_while_a_draft_is_saved_is_saved_next(people: People, offi
 def test_a_preview_that_failed_is_asked_for_again(people: People, office: Office) -> None:
     """Nobody has to press a key for it: the phone shows the last text once the pages answer."""
     ann = people.sign_in(ANN)
-    ann.get_by_role("button", name="New request").click()
-    ann.wait_for_load_state("networkidle")
+    open_new(ann)
     failed: list[Route] = []
 
     def fail_twice(route: Route) -> None:
@@ -158,6 +155,12 @@ def test_a_preview_that_failed_is_asked_for_again(people: People, office: Office
     ann.get_by_label("Title", exact=True).first.fill("After all")
     expect(ann.locator(".phone .t")).to_have_text("After all", timeout=20_000)
     assert len(failed) == 2
+
+
+def open_new(page: Page) -> None:
+    """A new draft, with its script at work: whoever clicks before that has the form sent by the browser."""
+    with page.expect_navigation(url=re.compile(r"/requests/[^/?]+$"), wait_until="load"):
+        page.get_by_role("button", name="New request").click()
 
 
 def write_texts(page: Page) -> int:
