@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from sandbox.fork_server import FOLDER_VARIABLE, Servers
 from tests.examples import GATE
+from tests.gate import is_left_out
 
 settings.load_profile(GATE)  # `--hypothesis-profile` is read later, and wins
 
@@ -97,9 +99,16 @@ def _rank(item: pytest.Item) -> int:
     return next((rank for rank, begin in enumerate(LONGEST) if item.nodeid.startswith(begin)), len(LONGEST))
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest drops what is marked
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; within a file, and behind them, the order stays."""
+    """Put the longest files first; within a file, and behind them, the order stays. Mark what the gate leaves out."""
     items.sort(key=_rank)
+    cases = Counter[str]()
+    for item in items:
+        name = item.nodeid.split("[", 1)[0]
+        if is_left_out(name, cases[name]):
+            item.add_marker(pytest.mark.slow)
+        cases[name] += 1
 
 
 def pytest_collection_finish() -> None:

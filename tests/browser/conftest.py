@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from sandbox import scene
 from sandbox.office import Office
 from sandbox.trial import Setting
 from tests.browser.approval_pages import People, Sessions, forget_limits
-from tests.deployment.least_privilege import Recorder
+from tests.deployment.least_privilege import Call, Recorder, refused, roles_of
 
 # The shell comes first: a context of whole Chromium costs two processes and three times the processor's time.
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
@@ -64,6 +65,14 @@ def recorder() -> Iterator[Recorder]:
         yield recorder
 
 
+def not_allowed(office: Office, recorder: Recorder) -> list[Call]:
+    """What authorizer, app, control and worker have asked of AWS, and their roles would refuse."""
+    stack = office.trial.sandbox.stack
+    worker = dict(stack.function("WorkerFunction").environment)
+    secrets = {"FcmSecretArn": worker["FCM_SECRET_ARN"], "ApnsSecretArn": worker["APNS_SECRET_ARN"]}
+    return refused(recorder.calls, roles_of(stack, {**scene.parameters(), **secrets}))
+
+
 @pytest.fixture(scope="package")
 def office(chromium: str, recorder: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """One stack for the approval pages, which sends only what was approved; every test makes its own requests."""
@@ -73,6 +82,9 @@ def office(chromium: str, recorder: Recorder, tmp_path_factory: pytest.TempPathF
         recorder.before(started.trial.sandbox.endpoint_url)
         started.put_forward()
         yield started
+        # Whatever the tests have had asked for.
+        assert recorder.unknown == set()
+        assert not_allowed(started, recorder) == []
 
 
 @pytest.fixture(scope="package")

@@ -24,6 +24,7 @@ from tests.browser.approval_pages import (
     see,
     soon,
 )
+from tests.deployment.least_privilege import Recorder
 
 
 @pytest.mark.slow
@@ -270,8 +271,8 @@ def test_a_draft_that_is_left_saves_itself(people: People, office: Office) -> No
     expect(ann.get_by_label("Title", exact=True).first).to_have_value("Half a title")
 
 
-def test_without_script(people: People, office: Office) -> None:
-    """Everything but preview and polling works: ask, look, approve."""
+def test_without_script(people: People, office: Office, recorder: Recorder) -> None:
+    """Everything but preview and polling works: ask, look, approve. What the pages ask of AWS for it is recorded."""
     ann = people.sign_in(ANN, java_script_enabled=False)
     ann.get_by_role("button", name="New request").click()
     ann.get_by_label("Name of the campaign").fill("no-script")
@@ -291,6 +292,10 @@ def test_without_script(people: People, office: Office) -> None:
     bob = people.sign_in(BOB, java_script_enabled=False)
     soon(lambda: bob.goto(address) and approve_opener(bob).count())
     approve(bob, address)
+    # All of it is held against the roles when the office closes (`conftest.not_allowed`).
+    app = office.trial.sandbox.function("ApprovalFunction").name
+    actions = {call.action for call in recorder.calls if call.who == app}
+    assert {"ses:SendRawEmail", "s3:PutObject", "lambda:InvokeFunction", "dynamodb:PutItem"} <= actions
 
 
 def test_by_keyboard(people: People, office: Office) -> None:
