@@ -1,5 +1,6 @@
 """The pages of schedules, and of the hold of the whole stack: their views and their routes."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
@@ -22,8 +23,8 @@ from notifier.model.mailbox import is_same_person
 
 CALENDAR_DAYS = 30
 MAX_REASON_CHARS = 500
-_OF_NAME = "name: "
-"""How a fault of the name begins: all others are of the text."""
+_OF_NAME = re.compile(r"name: (.* is not the name of a schedule\b.*|is another schedule's already\b.*)", re.DOTALL)
+"""The faults of a schedule's own name. All others are of the text, which may have a field `name`, too."""
 _ACTIONS = ("pause", "resume", "keep", "approve", "decide", "now", "ready")
 NEW_TEXT = """{
   "schedule": {
@@ -85,9 +86,10 @@ class Typed(msgspec.Struct, frozen=True):
 
     def faulty(self, faults: tuple[str, ...]) -> "Typed":
         """With faults, each at its field."""
-        own = tuple(one for one in faults if one.startswith(_OF_NAME))
-        rest = tuple(one for one in faults if not one.startswith(_OF_NAME))
-        return msgspec.structs.replace(self, at_name=tuple(one.removeprefix(_OF_NAME) for one in own), at_text=rest)
+        # Only a new one has a field for its name.
+        own = {one: found[1] for one in faults if self.is_new and (found := _OF_NAME.fullmatch(one))}
+        rest = tuple(one for one in faults if one not in own)
+        return msgspec.structs.replace(self, at_name=tuple(own.values()), at_text=rest)
 
     def values(self) -> dict[str, Any]:
         """The values of `_definition.html`."""

@@ -373,6 +373,24 @@ def test_a_new_one_by_the_name_of_another(site: Site) -> None:
 
 
 @pytest.mark.parametrize("is_new", [True, False])
+def test_a_field_called_name_in_the_text(site: Site, *, is_new: bool) -> None:
+    """It is a fault of the text, and read there: only a new one has a field for its own name."""
+    before = ""
+    if not is_new:
+        site.save(text())
+        before = site.ann.get(f"/schedules/{NAME}").field("before")
+    odd = json.dumps(json.loads(text()) | {"name": "nudge"})
+    answer = site.ann.post("/schedules", {"name": NAME, "text": odd, "before": before})
+    assert answer.status == 422
+    said = words(answer.body.partition('id="text-fault"')[2].partition("</ul>")[0])
+    assert "name: unknown field (known: schedule, audience, campaign)" in said
+    assert answer.body.partition('data-fault="name">')[2].partition("<")[0] == ""
+    opened = '<details class="card" open>' if is_new else f"<details open><summary>Edit schedules/{NAME}.json"
+    assert opened in answer.body
+    assert typed_in(answer) == odd
+
+
+@pytest.mark.parametrize("is_new", [True, False])
 @pytest.mark.parametrize("why", ["silent", "refused", "gone"])
 def test_whatever_a_save_is_refused_for_nobody_types_it_again(site: Site, why: str, *, is_new: bool) -> None:
     """What was typed stays in the form with the reason at its field, also where nothing else can be shown."""
