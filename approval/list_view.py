@@ -161,7 +161,7 @@ class ListView:
         """Who has approved a request in review."""
         if one.approved_by is not None:
             return one.approved_by
-        # Listed by an earlier release. There are few: a review is over in days, and any step on it writes it anew.
+        # Listed by an earlier release. There are few: a review is over in days, and any step on it writes it again.
         try:
             return tuple(given.by for given in self._store.request(one.id).approvals)
         except NoSuchRequest:

@@ -83,7 +83,7 @@ class Shapes:
         self.numbers = NUMBER in found
         """Whether an id may be a whole number."""
         self.are_known = UNKNOWN not in found
-        """Whether what a text has can be known: not where somebody's id is of an unknown shape."""
+        """Whether what a text has can be known: not where an id is of an unknown shape."""
         self._next: dict[str, Any] = {}
         for shape in found - {NUMBER, UNKNOWN}:
             node = self._next

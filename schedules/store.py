@@ -363,7 +363,7 @@ def _schedule_update(item: ScheduleItem) -> Update:
 
 
 def _kept_as(before: ScheduleItem) -> tuple[ConditionBase, ...]:
-    """Nor has a person said since what fires until an edit is approved: what they were told would not hold."""
+    """Nor has a person said since what fires until an edit is approved: the answer to them would not hold."""
     # Of a release before an item may have neither.
     keeps_old, kept_for = Attr("keeps_old").eq(int(before.keeps_old)), Attr("kept_for").eq(before.kept_for)
     return (

@@ -120,8 +120,11 @@ class Fortnight:
         return reasons
 
 
-def play(world: World, days: int, users: int) -> None:
-    """Each run leaves out exactly those whom the rows of the earlier ones say, in the same shares of every arm."""
+@pytest.mark.slow
+@pytest.mark.parametrize(("days", "users"), [(2, 80), (14, 3_000)], ids=["two days", "a fortnight"])
+def test_whom_the_earlier_rows_say_is_left_out(endpoint: str, tmp_path: Path, days: int, users: int) -> None:
+    """Exactly those, in each of six and of 42 runs, in the same shares of every arm."""
+    world = World(endpoint, tmp_path)
     fortnight, requests = Fortnight(world, users), Requests(world)
     capped, assigned = Counter[str](), Counter[str]()
     for day in range(days):
@@ -160,15 +163,3 @@ def play(world: World, days: int, users: int) -> None:
     p = survival(chi_squared, len(SHARES) - 1)
     print(f"capped of each arm: {shares}, chi-squared {chi_squared:.2f}, p {p:.2f}")  # noqa: T201
     assert p > SUSPICIOUS_P
-
-
-@pytest.mark.slow
-def test_two_days(endpoint: str, tmp_path: Path) -> None:
-    """Small, for every day: 80 users."""
-    play(World(endpoint, tmp_path), days=2, users=80)
-
-
-@pytest.mark.slow
-def test_a_fortnight(endpoint: str, tmp_path: Path) -> None:
-    """Fourteen days, 3,000 users: 42 runs."""
-    play(World(endpoint, tmp_path), days=14, users=3_000)

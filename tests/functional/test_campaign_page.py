@@ -336,7 +336,7 @@ def test_the_winner_by_a_person(sent: Sent, schedules: Schedules) -> None:
     sent.decided(state="stopped", words="no variant is shown to be better than no push", figures='{"long": [9, 1]}')
     page = sent.page(sent.bob)
     assert "A person is to decide: no variant is shown to be better than no push" in page
-    assert "Until somebody decides, the others get nothing." in page
+    assert "Until a person decides, the others get nothing." in page
     assert "Long: 1 of 9" in page
     assert "This cannot be undone" in page
     assert "Yes, decide it so" not in sent.page(sent.world.browser("x@marketing.example.com"))

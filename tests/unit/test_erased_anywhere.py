@@ -47,7 +47,7 @@ def table(separator: str, column: str = "customer", quoting: Any = csv.QUOTE_MIN
 
     def written(user_id: str) -> str:
         out = io.StringIO(newline="")
-        rows = [["place", column, "n"], ["x", "somebody else", "3"], ["y", user_id, "4"]]
+        rows = [["place", column, "n"], ["x", "another one", "3"], ["y", user_id, "4"]]
         csv.writer(out, delimiter=separator, quoting=quoting).writerows(rows)
         return out.getvalue()
 
@@ -61,7 +61,7 @@ def around(before: str, behind: str) -> Callable[[str], str]:
 
 def record(value: Callable[[str], Any], **how: Any) -> Callable[[str], str]:
     """JSON lines, one of them of the user, with another name for its member."""
-    return lambda user_id: '{"customer": "somebody else"}\n' + json.dumps(value(user_id), **how) + "\n"
+    return lambda user_id: '{"customer": "another one"}\n' + json.dumps(value(user_id), **how) + "\n"
 
 
 WITH_NAMES: dict[str, Callable[[str], str]] = {

@@ -128,7 +128,7 @@ def test_an_interval_far_from_no_difference_is_seen() -> None:
 
 @pytest.mark.parametrize("width", [WIDE, SLIM])
 def test_a_bar_that_is_cut_says_so(width: int) -> None:
-    """It ends in a point within the frame, and both readers and listeners are told; a whole bar has neither."""
+    """It ends in a point within the frame, and the key and the text for listeners say so; a whole bar has neither."""
     counts = {"question": (4_500, 9), "statement": (4_500, 2_300), "control": (1_000, 1)}
     cut = interval_picture(outcome(counts).comparison, width)
     points = re.findall(r'<polygon class="\w+ cut" points="([^"]+)"><title>it goes on', cut)

@@ -1,7 +1,7 @@
 """Random histories of a schedule: people write, keep, pause, approve, while ticks overlap with all of it.
 
 The deployed tick and the deployed steps of people work on the table in memory. Beside them goes a model of what people
-were told: which definition may fire now. It is written down here a second time, from docs/schedules.md, in ten lines.
+were answered: which definition may fire now. It is written down here a second time, from docs/schedules.md, in ten lines.
 """
 
 import json
@@ -141,7 +141,7 @@ class Running:
 
 
 class History:
-    """A stack with one schedule, and what people were told of it."""
+    """A stack with one schedule, and what people were answered about it."""
 
     def __init__(self) -> None:
         self.clock = Clock(datetime(2026, 12, 1, 8, 10, tzinfo=UTC))
@@ -155,7 +155,7 @@ class History:
         """Whether its file was deleted, and that was seen, and nothing has come into force since."""
         self.silent_at = 0.0
         """When a tick last found that nothing may fire: what was due until then is not made up for."""
-        # -- what was told
+        # -- what was answered
         self.paused = False
         self.kept = ""
         """The edit for which what is in force was said to go on."""
@@ -289,9 +289,9 @@ class History:
         self.is_gone = self.is_gone or (
             before is None and self.is_calm and self.required and not self.is_approved(digest)
         )
-        self._told(digest, is_kept=answer["keeps_old"])
+        self._answered(digest, is_kept=answer["keeps_old"])
 
-    def _told(self, digest: str, *, is_kept: bool) -> None:
+    def _answered(self, digest: str, *, is_kept: bool) -> None:
         if is_kept:
             self.kept, self.is_sure = digest, self.is_calm
             self.may_be_kept.add(digest)
@@ -322,7 +322,7 @@ class History:
         """A person keeps what is in force."""
         with self._keeping(ANY):
             answer = self.ask("keep")
-        self._told(answer["hash"], is_kept=True)
+        self._answered(answer["hash"], is_kept=True)
 
     def pause(self) -> None:
         """A person pauses it."""
@@ -414,7 +414,7 @@ class History:
             self.quiet_from = (len(self.lines), len(self.questions))
         else:
             new = {stamp: hash_ for stamp, hash_ in self.fired_hashes.items() if stamp not in before}
-            assert new == self._due_since(self.settled_at), "not what was told"
+            assert new == self._due_since(self.settled_at), "not what was answered"
             assert len(self.lines) - self.quiet_from[0] <= MOST_LINES, "back and forth"
             assert len(self.questions) - self.quiet_from[1] <= MOST_LINES, "asked again and again"
         self.settled_at = self.clock.s
@@ -550,16 +550,16 @@ def lived(steps: Iterable[tuple[Any, ...]]) -> None:
 def test_whatever_happens_in_one_moment(
     beginning: tuple[tuple[Any, ...], ...], first: tuple[Any, ...], second: tuple[Any, ...]
 ) -> None:
-    """To a schedule in each of its states: what people were told holds, whatever else is done in the same moment."""
+    """To a schedule in each of its states: what people were answered holds, whatever else is done in the same moment."""
     lived((*beginning, first, ("pass", 1), second))
 
 
 @settings(max_examples=examples(20), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(PLAY, max_size=25))
-def test_what_people_were_told_holds(steps: list[tuple[Any, ...]]) -> None:
-    """Whatever they do, in whatever order, and whatever comes in between: what fires is what they were told.
+def test_what_was_answered_holds(steps: list[tuple[Any, ...]]) -> None:
+    """Whatever they do, in whatever order, and whatever comes in between: what fires is what was answered to them.
 
     Nothing fires that nobody has approved where that is needed, nor while it is paused, nor of a deleted file; each
-    time fires once, and all that were told of do; nothing goes back and forth.
+    time fires once, and all that were announced do; nothing goes back and forth.
     """
     lived(steps)

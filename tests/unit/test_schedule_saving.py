@@ -494,7 +494,7 @@ def test_what_is_said_is_noted_whoever_writes_in_this_moment() -> None:
 
 
 def test_a_tick_that_has_read_before_does_not_undo_what_is_said() -> None:
-    """It finds the edit without it, and its write comes after: what was told holds, and is what fires."""
+    """It finds the edit without it, and its write comes after: what was answered holds, and is what fires."""
     world = World(needs_approval=True).in_force()
 
     class Slow(PlayedStore):
