@@ -37,7 +37,10 @@ def hint(name: str, parameter: Parameter) -> str:
     else:
         said.append(_TYPES[parameter.type])
     default = default_words(parameter)
-    said.append(f"If empty: {default}." if default else "It must be filled in.")
+    if parameter.default is UNSET:
+        said.append("It must be filled in.")
+    else:
+        said.append(f"If empty: {default}." if default else "May be left empty.")
     return " ".join(one for one in said if one)
 
 

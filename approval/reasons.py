@@ -128,7 +128,7 @@ _OF_STATISTICS = re.compile(r" \(at any look, smallest lift [^)]*\)")
 
 def decision_in_words(words: str) -> str:
     """Why a test's winner was decided so, for people: without what only says which test of the figures was made."""
-    return _OF_STATISTICS.sub("", words).replace("goes to the remainder", "goes to the others")
+    return _OF_STATISTICS.sub("", words).replace("to the remainder", "to the others").replace(" (under state/)", "")
 
 
 class RunReason(msgspec.Struct, frozen=True):

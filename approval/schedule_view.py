@@ -139,7 +139,7 @@ class ScheduleView:
         shown = texts[number] if number < len(texts) else None
         user = samples[0] if samples else None
         return {
-            "card": _with_users(card, last),
+            "card": _with_users(msgspec.structs.replace(card, if_approved_at=None), last),
             "times": times,
             "text_number": number,
             "shown": previews_of_text(campaign, user, shown.arm, shown.locale) if campaign and shown else (),

@@ -190,7 +190,8 @@ class Control:
         if self._waits(document) and (item := self._store.read(name)) is not None and item.hash:
             if before is None:
                 # No tick has seen yet that the one before was deleted. This is no edit of it.
-                self._store.adopt(item, removed(item))
+                if not self._store.adopt(item, removed(item)):
+                    raise Refused(f"schedules/{name}.json has changed in this moment: look at it again")
             elif keep:
                 self._require_that_it_can_go_on(item)
         # Before the file: once it can be approved, it must be known who must not do it.

@@ -23,6 +23,10 @@ def occurs_words(timetable: Timetable, timezone: str) -> str:
         timezone: the zone's name.
     """
     clock = f", by the clock of {timezone}"
+    if timetable.at is not None and timetable.users_time is not None:
+        # Only the date counts.
+        once = f"once, on {timetable.at.day} {timetable.at:%B %Y}"
+        return f"{once} at {timetable.users_time:%H:%M}, by each user's own clock"
     if timetable.at is not None:
         return f"once, on {timetable.at.day} {timetable.at:%B %Y} at {timetable.at:%H:%M}{clock}"
     rule = CronSim(timetable.cron, datetime(2024, 1, 1))  # noqa: DTZ001 - local minutes are naive

@@ -267,7 +267,7 @@ def calls_of_a_whole_attempt() -> int:
 
 
 # Killed before a call, the function leaves what it leaves when killed after the call that precedes it: nothing between
-# them is kept. So the gate tries every third "after", the last one, behind which the lane is awake, and the first
+# them is kept. So the gate tries every sixth "after", the last one, behind which the lane is awake, and the first
 # "before"; `make deep` tries all.
 LAST = calls_of_a_whole_attempt() - 1
 IN_THE_GATE = {(0, True), (LAST, False), *((number, False) for number in range(0, LAST, 6))}

@@ -693,6 +693,21 @@ def test_what_became_of_its_times(site: Site) -> None:
     assert "control group 10 0 0 0 10" in said
 
 
+@pytest.mark.parametrize("file", [b"{}", None])
+def test_its_times_stay_on_the_page_of_a_broken_or_deleted_one(site: Site, file: bytes | None) -> None:
+    """There is no rule and no zone to name then; what was typed of an edit that is refused is there, too."""
+    site.save(text())
+    site.approve(site.bob)
+    site.schedules.clock.s += 3600
+    site.schedules.tick()
+    key = f"schedules/{NAME}.json"
+    site.schedules.texts.put(key, file) if file is not None else site.schedules.texts.delete(key)
+    answer = site.ann.get(f"/schedules/{NAME}")
+    assert (answer.status, "What became of its times" in answer.body) == (200, True)
+    refused = site.ann.post("/schedules", {"name": NAME, "text": text("Typed"), "before": "0" * 64})
+    assert (refused.status, "Typed" in refused.body) == (409, True)
+
+
 @pytest.mark.parametrize(
     ("day", "occurrence", "now"),
     [

@@ -386,8 +386,7 @@ def test_hold(stack: Stack) -> None:
     assert stack.asked == []
 
 
-# Of six writes, each with a moment before it and one after it: one of each gap between them, as nothing is kept between
-# two writes. `make deep` tries both moments.
+# Of six writes, each with a moment before it and one after it: the moments after three of them. `make deep` tries all.
 @pytest.mark.parametrize(
     "dies_at", [n if n in (2, 6, 10) else pytest.param(n, marks=pytest.mark.slow) for n in range(1, 13)]
 )

@@ -45,6 +45,13 @@ def test_in_the_users_own_time(cron: str, words: str) -> None:
     assert found == f"{words}, by each user's own clock"
 
 
+def test_once_in_the_users_own_time() -> None:
+    """Of its date and hour the date counts."""
+    nine = datetime(2026, 12, 1, 9)  # noqa: DTZ001 - a local minute
+    found = occurs_words(Timetable(UTC, at=nine, users_time=time(18)), "Europe/London")
+    assert found == "once, on 1 December 2026 at 18:00, by each user's own clock"
+
+
 def test_once() -> None:
     """A date and a time."""
     found = occurs_words(Timetable(UTC, at=datetime(2026, 12, 1, 9, 5)), "UTC")  # noqa: DTZ001 - a local minute

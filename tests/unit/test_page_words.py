@@ -96,3 +96,6 @@ def test_why_a_winner_was_decided() -> None:
     assert decision_in_words(stored) == "better than no push: between +17 % and +63 %; of 2 that are, the one"
     assert decision_in_words("every variant is worse than no push") == "every variant is worse than no push"
     assert decision_in_words("a: nothing goes to the remainder") == "a: nothing goes to the others"
+    assert decision_in_words("a: nothing went to the remainder") == "a: nothing went to the others"
+    gone = "what the test began with (under state/) is gone: nothing goes to the remainder"
+    assert decision_in_words(gone) == "what the test began with is gone: nothing goes to the others"

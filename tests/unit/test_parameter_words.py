@@ -23,6 +23,8 @@ def parameter(**about: object) -> Parameter:
         ("min_orders", {"type": "integer"}, "Min orders", "A whole number, such as 3. It must be filled in."),
         ("share", {"type": "number", "default": 1.5}, "Share", "A number, such as 2.5. If empty: 1.5."),
         ("only_active", {"type": "boolean", "default": True}, "Only active", "Yes or no. If empty: yes."),
+        ("suffix", {"type": "text", "default": ""}, "Suffix", "A text. May be left empty."),
+        ("brands", {"type": "texts", "default": []}, "Brands", "Texts, each on a line of its own. May be left empty."),
         ("city", {"type": "text", "choices": ["Berlin", "Bonn"]}, "City", "One of 2 choices. It must be filled in."),
         ("brands", {"type": "texts", "choices": ["a", "b"], "default": ["a"]}, "Brands", "Any of these. If empty: a."),
         ("_", {"type": "texts"}, "_", "Texts, each on a line of its own. It must be filled in."),

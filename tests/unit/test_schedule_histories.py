@@ -1,7 +1,7 @@
 """Random histories of a schedule: people write, keep, pause, approve, while ticks overlap with all of it.
 
 The deployed tick and the deployed steps of people work on the table in memory. Beside them goes a model of what people
-were answered: which definition may fire now. It is written down here a second time, from docs/schedules.md, in ten lines.
+were answered: which definition may fire now. It is written here a second time, from docs/schedules.md, in ten lines.
 """
 
 import json
@@ -550,7 +550,7 @@ def lived(steps: Iterable[tuple[Any, ...]]) -> None:
 def test_whatever_happens_in_one_moment(
     beginning: tuple[tuple[Any, ...], ...], first: tuple[Any, ...], second: tuple[Any, ...]
 ) -> None:
-    """To a schedule in each of its states: what people were answered holds, whatever else is done in the same moment."""
+    """To a schedule in each of its states: what was answered holds, whatever else is done in the same moment."""
     lived((*beginning, first, ("pass", 1), second))
 
 

@@ -381,6 +381,14 @@ class TestDeleted:
         world.approve(BOB)
         assert world.tick().fires
 
+    def test_a_tick_was_faster(self) -> None:
+        """What was deleted cannot be taken out in this moment: nothing is written, so nothing of it goes on."""
+        world = self.world(seen=False)
+        world.store.adopt = lambda *_: False  # type: ignore[method-assign]
+        with pytest.raises(Refused, match="changed in this moment"):
+            world.save(text("New"), keep=True)
+        assert world.texts.get(key_of(NAME)) is None
+
     def test_what_was_said_of_an_edit_went_with_it(self) -> None:
         """The edit that had been kept is a new file after that, too."""
         world = World(needs_approval=True).in_force()
