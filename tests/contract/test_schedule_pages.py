@@ -693,6 +693,19 @@ def test_what_became_of_its_times(site: Site) -> None:
     assert "control group 10 0 0 0 10" in said
 
 
+def test_clocks_of_an_ended_one_are_of_no_approval(site: Site) -> None:
+    """It has no next time: to approve it sends nothing now."""
+    counts = counts_of(users=500, timezones={"Asia/Tokyo": 500})
+    site.schedules.around.manifest, site.schedules.around.users = site.world._prepared({"parts": []}, counts), 500
+    site.save(text().replace("2027-02-01", "2026-12-02"))
+    site.ann.post(f"/schedules/{NAME}/preview")
+    site.schedules.clock.s += 5 * 86_400
+    site.world.clock.now = datetime.fromtimestamp(site.schedules.clock.s, UTC)
+    said = words(site.world.browser(BOB).get(f"/schedules/{NAME}").body)
+    assert "500 users" in said
+    assert "If approved now" not in said
+
+
 @pytest.mark.parametrize("file", [b"{}", None])
 def test_its_times_stay_on_the_page_of_a_broken_or_deleted_one(site: Site, file: bytes | None) -> None:
     """There is no rule and no zone to name then; what was typed of an edit that is refused is there, too."""
