@@ -111,11 +111,18 @@ def left_out_in_words(reason: str) -> str:
     return _LEFT_OUT.get(reason, reason.replace("_", " "))
 
 
-_COMMAND = r"(?:audience|cancel|deploy|erase|find|hold|pause|release|report|resume|retry|schedules|status|validate)\b"
+_COMMANDS = (
+    "audience", "audit", "cancel", "convert", "cost", "count", "deploy", "erase", "find", "hold", "lift", "pause",
+    "release", "report", "resume", "retry", "schedules", "setup", "sign-in-link", "start", "status", "test", "validate",
+    "watch",
+)  # fmt: skip
+"""All that the command line has."""
+_COMMAND = rf"(?:{'|'.join(_COMMANDS)})\b"
 _IN_BRACKETS = re.compile(
     rf" \((?:[^()]|\([^()]*\))*(?:\bnotifier {_COMMAND}|\b(?:here:|or) --[a-z])(?:[^()]|\([^()]*\))*\)"
 )
-_AT_THE_END = re.compile(rf"[:;] notifier {_COMMAND}[^.;]*(?=[.;]|\Z)")
+# A dot within a word is one of a file's name; at the end of a word it ends the sentence.
+_AT_THE_END = re.compile(rf"(?:[:;]|, then) notifier {_COMMAND}(?:[^.;]|\.(?=\w))*(?=[.;]|\Z)")
 
 
 def without_commands(words: str) -> str:
@@ -201,8 +208,8 @@ def _run_words(reason: str) -> str:
     if name in _STOPS:
         return _STOPS[name]
     if name in _FAULTS and colon:
-        return f"{_FAULTS[name]}: {rest}"
-    return reason if " " in reason else reason.replace("_", " ")
+        return f"{_FAULTS[name]}: {without_commands(rest)}"
+    return without_commands(reason) if " " in reason else reason.replace("_", " ")
 
 
 def _refused_words(reason: str) -> str:

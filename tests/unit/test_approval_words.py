@@ -11,6 +11,7 @@ from approval.hidden_characters import marked, marked_text
 from approval.left_out import WORDS
 from approval.pages import iso_tag
 from approval.reasons import _LEFT_OUT, RunReason, reason_in_words, run_reason, without_commands
+from notifier.audience.foreign_formats import TABLE
 from notifier.gateway.apns import verdict as apns
 from notifier.gateway.carrier import TOO_LARGE
 from notifier.gateway.fcm import verdict as fcm
@@ -19,6 +20,7 @@ from notifier.model.exchange import NoAnswer
 from notifier.model.local_time import QUIET, TOO_LATE
 from notifier.sending.carrier import DRY_RUN
 from notifier.sending.withheld_refusals import STOPS
+from operations.cli import app
 from operations.cli.left_out import WORDS as CLI_WORDS
 from tests.unit.test_approval_form import NOW, typed
 
@@ -138,6 +140,19 @@ def test_why_a_run_stopped(reason: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
+        (f"broken audience: {TABLE}", "its audience is not written as it must be: a table (CSV), not JSON"),
+        (f"s3://b/a.csv: {TABLE}", "s3://b/a.csv: a table (CSV), not JSON"),
+        ("settings: not set (notifier deploy)", "a setting of this stack is wrong: not set"),
+    ],
+)
+def test_why_a_run_stopped_names_no_command(reason: str, words: str) -> None:
+    """The engineer has it with the command."""
+    assert run_reason(reason) == RunReason(words, reason)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
         ("broken campaign: campaign.message: x_y is odd", "the campaign has a fault: campaign.message: x_y is odd"),
         ("preparing: the audience function was asked to make it", "preparing: asked to make it"),
         ("s3://b/a_b.json: not there any more", "s3://b/a_b.json: not there any more"),
@@ -230,6 +245,12 @@ def test_a_time_that_another_function_has_written(monkeypatch: pytest.MonkeyPatc
             "nobody said that x is complete",
         ),
         ("gone. An engineer can (notifier find USER --export FILE (all)). Ask.", "gone. An engineer can. Ask."),
+        (
+            "an Excel workbook: save it as CSV, then notifier convert FILE -o a.jsonl",
+            "an Excel workbook: save it as CSV",
+        ),
+        ("a table: notifier convert FILE -o a.jsonl; leave out the rest", "a table; leave out the rest"),
+        ("it is gone: notifier erase --files a.jsonl. Ask.", "it is gone. Ask."),
         ("one (of two) is left: ask an engineer", "one (of two) is left: ask an engineer"),
         ("the notifier refuses it (see below)", "the notifier refuses it (see below)"),
         ("Parser: at (SELECT x --y FROM t) (correct the SQL)", "Parser: at (SELECT x --y FROM t) (correct the SQL)"),
@@ -240,3 +261,13 @@ def test_a_time_that_another_function_has_written(monkeypatch: pytest.MonkeyPatc
 def test_no_command_on_a_page(said: str, shown: str) -> None:
     """Other functions name commands of the command line: who reads a page has buttons for them."""
     assert without_commands(said) == shown
+
+
+def test_every_command_is_known_to_the_pages() -> None:
+    """Also one that the command line gains: it would stand on a page otherwise."""
+    commands = {command.name or "" for command in app.registered_commands}
+    commands |= {group.name or "" for group in app.registered_groups}
+    assert {"convert", "schedules", "sign-in-link"} < commands
+    for command in sorted(commands):
+        assert without_commands(f"a: notifier {command} FILE.json --day 1") == "a"
+        assert without_commands(f"a (notifier {command} X)") == "a"
