@@ -82,6 +82,11 @@ class Notifications:
         """Where the app is."""
         return self._base_url
 
+    @property
+    def has_channel(self) -> bool:
+        """Whether messages are posted to a channel, too."""
+        return self._post is not None
+
     def announce(self, announcement: Announcement) -> None:
         """Post a message to the channel, where there is one. As of a mail, its failure does not undo a step."""
         if self._post is None:
@@ -97,11 +102,6 @@ class Notifications:
         """Send the link that a person has asked for."""
         url = self._link(email, next_)
         self._send(email, "Sign in to push approval", "link", self._send_link, url=url, minutes=LINK_S // 60)
-
-    def review(self, request: Request, *, again: bool = False) -> None:
-        """Ask the approvers for a review: those in the settings by address, and those whom the requester has named."""
-        for mail in self.reviews(request, again=again):
-            self._try(mail)
 
     def send(self, mails: Sequence[Mail]) -> None:
         """Send mails that were made before."""
@@ -119,8 +119,6 @@ class Notifications:
         needed = needed_approvals(forecast.count.users, self._limits) if forecast else 1
         card = self._card(request, forecast)
         word = "Reminder: " if again else ""
-        asked = mail_recipients(named(request.form.approvers), request.requester, self._approvers)
-        decided = [given.by for given in request.approvals]
         return [
             self._mail(
                 email,
@@ -135,10 +133,14 @@ class Notifications:
                 forecast=forecast,
                 needed=needed,
             )
-            for email in asked
-            # A reminder is for those who have not decided yet.
-            if not any(is_same_person(email, by) for by in decided)
+            for email in self.asked(request)
         ]
+
+    def asked(self, request: Request) -> tuple[str, ...]:
+        """Whom a review is asked of by mail: a reminder is for those who have not decided yet."""
+        asked = mail_recipients(named(request.form.approvers), request.requester, self._approvers)
+        decided = [given.by for given in request.approvals]
+        return tuple(email for email in asked if not any(is_same_person(email, by) for by in decided))
 
     def schedule(self, question: Mapping[str, Any]) -> None:
         """Ask the approvers for a decision on a schedule: on an edit of it, or on a time outside of its limits."""

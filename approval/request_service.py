@@ -156,11 +156,15 @@ class RequestService:
         require(is_same_person(person.email, request.requester), "Only the requester can remind the approvers.")
         if request.state_at(self._steps.now_ms) is not State.IN_REVIEW:
             raise Refused("The request is not in review.")
+        # Before it is counted, and noted in the trail: nobody would be reminded.
+        if not notifications.asked(request) and not notifications.has_channel:
+            raise Refused("Everybody who can be mailed has decided: name another approver.")
         if not self._access.is_within("remind", id_, REMINDERS_PER_WINDOW, WINDOW_S, self._steps.now_ms // 1000):
             raise Refused("The approvers were reminded a moment ago.")
+        mails = notifications.reviews(request, again=True)
         self._store.note(id_, self._steps.entry(Step.REMINDED, person))
         self._steps.log(Step.REMINDED, request_id=id_, by=person.email)
-        notifications.review(request, again=True)
+        notifications.send(mails)
         users = _users(self._audiences.audience_of(request))
         notifications.announce(announcements.review(request, users, notifications.base_url, again=True))
         self._steps.note_unsent(id_, person, notifications)

@@ -170,6 +170,21 @@ def test_two_approvers_for_a_large_audience(world: World) -> None:
     assert world.batch_files() == [f"batches/{id_}.json"]
 
 
+def test_a_reminder_that_would_reach_nobody(endpoint: str) -> None:
+    """It is refused, and neither noted nor counted: of a domain's approvers only those named by address are mailed."""
+    world = World(endpoint, approvers=("@example.com",))
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world, form={**FORM, "approvers": BOB}, users=5000)
+    assert ann.post(f"/requests/{id_}/remind").status == 303
+    assert approve(bob, id_) == 303
+    for _ in range(3):
+        answer = ann.post(f"/requests/{id_}/remind")
+        assert answer.status == 409
+        assert "Everybody who can be mailed has decided: name another approver." in answer.body
+    assert str(trail(ann, id_)).count("approvers reminded") == 1
+    assert [mail["to"] for mail in world.mailbox.mails if mail["subject"].startswith("Reminder")] == [BOB]
+
+
 def test_a_prepared_audience_that_is_gone_cannot_be_approved(world: World) -> None:
     """Other bytes than those that were counted are never sent: the page says so, and the approval is refused."""
     id_ = new_request(world.browser(ANN), world)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from approval.app import App
-from tests.approval_site import ANN, BOB, FORM, World, moto_server, new_request
+from tests.approval_site import ANN, BOB, FORM, World, decision, moto_server, new_request
 from tests.functional.test_campaign_page import Sent
 from tests.unit.test_webhook import HOST, OK, Place
 
@@ -82,6 +82,23 @@ def test_a_failure_is_shown_and_undoes_nothing(channel: Channel) -> None:
     assert "services/secret" not in page
     answer = bob.post(f"/requests/{id_}/reject", {"comment": "no"})
     assert answer.headers["location"].endswith("?done=reject&unsent=WebhookRefused")
+
+
+def test_a_reminder_for_the_channel_alone(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody who can be mailed has decided: the channel is read by others, too."""
+    world = channel.world
+    of_domain = App(
+        msgspec.structs.replace(world.settings, approvers=("@example.com",)),
+        world.client, world.clock, key=b"k" * 32, send_mail=world.mailbox.send,
+        constant_time=world.constant_time, webhook=channel.place.webhook,
+    )  # fmt: skip
+    monkeypatch.setattr(world, "app", of_domain)
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world, form={**FORM, "name": "two", "approvers": BOB}, users=5000)
+    assert bob.post(f"/requests/{id_}/approve", decision(bob, id_)).status == 303
+    assert ann.post(f"/requests/{id_}/remind").status == 303
+    assert [one["title"] for one in channel.said] == ["Please review: two", "Reminder: please review: two"]
+    assert not [mail for mail in world.mailbox.mails if mail["subject"].startswith("Reminder")]
 
 
 def test_what_events_cause_is_tried_again(channel: Channel) -> None:
