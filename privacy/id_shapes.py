@@ -8,7 +8,8 @@ Every stretch of a text would have to be hashed for that. So beside its hash an 
 run of letters and digits as one `x`, and the other characters as they are (`x|x` for `auth0|5f7c`, `x.x@x.x` for most
 addresses). Only stretches of a kept shape are hashed.
 
-A whole number may be anything, and has a shape of its own (`0`): `privacy.suspicion` says where it counts.
+A whole number may be anything, and has a shape of its own (`0`): `privacy.suspicion` says where it counts. So has an id
+without a letter or a digit (`marks`), such as one of emoji: what it consists of would be the id itself.
 """
 
 import html
@@ -17,11 +18,16 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from notifier.model.record_reading import MAX_USER_ID_BYTES
+
+SEPARATORS = ",;\t|"
+"""What cells of a table are apart by."""
 ENTRY = "id-shape:"
 """What an entry of a list begins with that is a shape. To who reads the list as ids it is the id of nobody."""
-WORD, NUMBER, UNKNOWN = "x", "0", "?"
-_MAX_CHARS = 100
-"""A list's entry may have 512 bytes. An id with more punctuation than this has no shape that is kept."""
+WORD, NUMBER, MARKS, UNKNOWN = "x", "0", "marks", "unknown"
+"""No id has a shape that reads as one of the last two: of letters a shape has `x` alone."""
+_MAX_ENTRY_BYTES = 512
+"""A longer entry fits in no list of ids: an id with so much punctuation has no shape that is kept."""
 _COMMON = (
     *(NUMBER, WORD, "x-x", "x_x", "x.x", "x:x", "x|x", "x/x", "x@x", "x x", "x, x", "+x", "@x", "x=", "x==", "x-x-x"),
     *("x_x_x", "x.x.x", "x:x:x", "x-x-x-x", "x-x-x-x-x", "{x-x-x-x-x}", "x@x.x", "x.x@x.x", "x_x@x.x", "x-x@x.x"),
@@ -51,6 +57,9 @@ def _class(ranges: Iterable[tuple[int, int]]) -> str:
 _ASCII = re.compile(f"([{_class(_APART[:4])}])")
 _OTHER, _DENSE = _class(_APART), _class(_WITHOUT_BLANKS)
 _ANY = re.compile(f"([{_OTHER}])|(?<=[{_DENSE}])(?=[^{_DENSE}{_OTHER}])|(?<=[^{_DENSE}{_OTHER}])(?=[{_DENSE}])")
+_RUN_OF_MARKS = re.compile(f"[{_OTHER}]+")
+_LINE_ENDS = re.compile(r"[\r\n]+")
+_IN_QUOTES = re.compile(r""""((?:[^"]|"")+)"|'((?:[^']|'')+)'""")
 _WHOLE = re.compile(r"[0-9]{1,15}")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
@@ -62,12 +71,20 @@ def is_number(user_id: str) -> bool:
     return _WHOLE.fullmatch(user_id) is not None
 
 
+def is_too_long(user_id: str) -> bool:
+    """Whether no audience can have this id."""
+    return len(user_id.encode(errors="surrogatepass")) > MAX_USER_ID_BYTES
+
+
 def shape_of(user_id: str) -> str:
     """The shape of an id; UNKNOWN where it has more punctuation than is kept."""
     if is_number(user_id):
         return NUMBER
-    shape = "".join(_kinds(_parts(user_id)))
-    return shape if len(shape) <= _MAX_CHARS else UNKNOWN
+    kinds = _kinds(_parts(user_id))
+    if WORD not in kinds:
+        return MARKS
+    shape = "".join(kinds)
+    return shape if len((ENTRY + shape).encode()) <= _MAX_ENTRY_BYTES else UNKNOWN
 
 
 class Shapes:
@@ -84,18 +101,27 @@ class Shapes:
         """Whether an id may be a whole number."""
         self.are_known = UNKNOWN not in found
         """Whether what a text has can be known: not where an id is of an unknown shape."""
+        self._has_marks = MARKS in found
+        self._looks_at_wholes = not are_all
         self._next: dict[str, Any] = {}
-        for shape in found - {NUMBER, UNKNOWN}:
+        for shape in found - {NUMBER, MARKS, UNKNOWN}:
             node = self._next
             for kind in shape:
                 node = node.setdefault(kind, {})
             node[_END] = True
 
     def stretches(self, letters: str) -> set[str]:
-        """Every stretch of a text that has one of the shapes, in any form in which the text may be escaped."""
-        return {one for form in _forms(letters) for one in self._stretches(form) if not is_number(one)}
+        """Every stretch of a text that has one of the shapes, in any form in which the text may be escaped.
+
+        Where some shapes were not kept, each whole value, cell and line is one, too: such an id may have any shape.
+        """
+        return {one for form in forms(letters) for one in self._stretches(form) if not is_number(one)}
 
     def _stretches(self, letters: str) -> Iterator[str]:
+        if self._has_marks:
+            yield from _marks_in(letters)
+        if self._looks_at_wholes:
+            yield from _wholes(letters)
         parts = _parts(letters)
         kinds = _kinds(parts)
         for first, kind in enumerate(kinds):
@@ -117,7 +143,27 @@ def _kinds(parts: list[str]) -> list[str]:
     return [part if part in _IS_APART else WORD for part in parts]
 
 
-def _forms(letters: str) -> Iterator[str]:
+def _marks_in(letters: str) -> Iterator[str]:
+    """Every part of each run without letters and digits, as long as an id may be."""
+    # Such runs repeat themselves, and long ones do within: each is taken apart once.
+    runs = set(_RUN_OF_MARKS.findall(letters))
+    for some in {run[first : first + MAX_USER_ID_BYTES] for run in runs for first in range(len(run))}:
+        yield from (some[:end] for end in range(1, len(some) + 1))
+
+
+def _wholes(letters: str) -> Iterator[str]:
+    """A text, each of its lines, and each cell of those by any separator, with and without its quotes."""
+    for line in {letters, *_LINE_ENDS.split(letters)}:
+        cells = (cell for separator in SEPARATORS if separator in line for cell in line.split(separator))
+        quoted = (one.replace('""', '"') or another.replace("''", "'") for one, another in _IN_QUOTES.findall(line))
+        for one in (line, *cells, *quoted):
+            bare = one.strip()
+            if 0 < len(bare) <= MAX_USER_ID_BYTES:
+                yield bare
+                yield bare.strip(" \t\"'")
+
+
+def forms(letters: str) -> Iterator[str]:
     """A text as it is, and as what it may stand for: doubled quotes, JSON's escapes, addresses, HTML."""
     plain = [letters, *(letters.replace(quote * 2, quote) for quote in ('"', "'") if quote * 2 in letters)]
     yield from plain

@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 
 from notifier.model.plurals import counted
+from notifier.model.record_reading import MAX_USER_ID_BYTES
 from privacy.erase import Erased, Stack, erase, read_versions, seconds_for
+from privacy.id_shapes import is_too_long
 from privacy.jobs import Job, Jobs, JobState, new_id
 from privacy.places import OUT_OF_REACH_WORDS
 from privacy.waiting import waited_for
@@ -23,7 +25,6 @@ from reporting.trail import LookUp, hashed, note, read_trail
 
 MAX_USERS = 1_000
 """Users of one erasure from the pages."""
-MAX_ID_CHARS = 512
 NAMED = 50
 """Of what is left so many objects are named: a job is one item of DynamoDB, of 400 kB at most."""
 MAX_ANSWER_BYTES = 4_000_000
@@ -302,8 +303,9 @@ def erased_in_words(found: Erased) -> str:
 
 def _user_id(event: Mapping[str, Any]) -> str:
     user_id = str(event.get("user_id", "")).strip()
-    if not user_id or len(user_id) > MAX_ID_CHARS:
-        raise Refused(f"give a user id of at most {MAX_ID_CHARS} characters, as your audiences have it")
+    if not user_id or is_too_long(user_id):
+        most = f"at most {MAX_USER_ID_BYTES} characters, fewer where some are not plain letters"
+        raise Refused(f"give a user id of {most}, as your audiences have it")
     return user_id
 
 

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from itertools import islice, zip_longest
 from typing import Any
 
+from privacy.id_shapes import SEPARATORS
 from privacy.records import NO_JSON_ID, PARQUET, Unreadable, is_value, unpacked, user_of, value_of, values_in
 from privacy.whom import Whom
 
@@ -41,7 +42,6 @@ _BEHIND_WORD = re.compile(
     rf"(?:{_SAYS_USER}|(?<![a-z])id)[a-z_]{{0,20}}[\W_]{{1,4}}{_WHOLE}{_APART_BEHIND}", re.IGNORECASE
 )
 _LARGE_DIGITS = 5
-_SEPARATORS = ",;\t|"
 _AT_ONCE, _RECORDS_AT_ONCE = 10_000, 1_000
 _LINES = "\n" * 5
 """Between texts that have nothing to do with each other: more than may be between a word and its number."""
@@ -189,7 +189,7 @@ def _numbers_in_text(letters: str) -> set[str]:
 
 def _columns_of_users(letters: str) -> Iterator[str]:
     """The cells below a header that says user, of a table whose rows are all as long as its header."""
-    for separator in _SEPARATORS:
+    for separator in SEPARATORS:
         try:
             rows = [row for row in csv.reader(io.StringIO(letters, newline=""), delimiter=separator) if row]
         except csv.Error:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from audiences.cut_rules import hash_of_user
 from notifier.model.keyed_id import HASH, KEY, key_in, keyed
-from privacy.id_shapes import ENTRY, Shapes, shape_of
+from privacy.id_shapes import ENTRY, Shapes, is_too_long, shape_of
 
 FOLDER = "_erased/"
 """Under the suppression prefix: the key, and a list for each erasure. They do not expire."""
@@ -103,7 +103,9 @@ def suppress(client: Any, bucket: str, prefix: str, user_ids: Iterable[str], now
     The list is written before anything is erased: a run that begins meanwhile leaves them out.
     """
     key, user_ids = key_of(client, bucket, prefix), tuple(user_ids)
-    entries = sorted({keyed(key, user_id) for user_id in user_ids} | {ENTRY + shape_of(one) for one in user_ids})
+    # Nobody has an id that is too long: it is no reason to look everything through once more for each later erasure.
+    shapes = {ENTRY + shape_of(one) for one in user_ids if not is_too_long(one)}
+    entries = sorted({keyed(key, user_id) for user_id in user_ids} | shapes)
     if entries:
         name = f"{prefix}{FOLDER}{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}.json"
         client.put_object(
@@ -112,10 +114,10 @@ def suppress(client: Any, bucket: str, prefix: str, user_ids: Iterable[str], now
     # Read again, with this one: what S3 has now is what every later erasure looks for.
     lists = [*_lists(client, bucket, prefix)]
     hashes = [entry for entries in lists for entry in entries if entry.startswith(HASH)]
-    shapes = [entry.removeprefix(ENTRY) for entries in lists for entry in entries if entry.startswith(ENTRY)]
+    known = [entry.removeprefix(ENTRY) for entries in lists for entry in entries if entry.startswith(ENTRY)]
     # The first lists had hashes alone.
     are_all = all(any(entry.startswith(ENTRY) for entry in entries) for entries in lists)
-    return Whom(key, hashes, user_ids, Shapes(shapes, are_all=are_all))
+    return Whom(key, hashes, user_ids, Shapes(known, are_all=are_all))
 
 
 def _is_text(user_id: str) -> bool:

@@ -12,12 +12,14 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from notifier.model.record_reading import MAX_USER_ID_BYTES
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, who
 from privacy.erase import Erased, erase, in_words, read_versions
 from privacy.erase import Stack as ErasingStack
+from privacy.id_shapes import is_too_long
 from privacy.places import OUT_OF_REACH
 from privacy.whom import key_of, suppress
 from reporting.person import Found, find, plan
@@ -134,7 +136,12 @@ def _ids(users: list[str], file: Path | None) -> list[str]:
             users = users + file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError):
             raise CommandError(ExitCode.USAGE, f"{file}: cannot be read as text", "write one user id a line") from None
-    return list(dict.fromkeys(one.strip() for one in users if one.strip()))
+    ids = list(dict.fromkeys(one.strip() for one in users if one.strip()))
+    # A list in JSON or a row of a table, as often as not: nobody would be erased, and it would look as if they were.
+    if long := next((one for one in ids if is_too_long(one)), None):
+        problem = f"a user id has over {MAX_USER_ID_BYTES} bytes, which no audience can have: {long[:40]}…"
+        raise CommandError(ExitCode.USAGE, problem, "write one user id a line")
+    return ids
 
 
 def _variables(cloud: Cloud, function: str) -> dict[str, str]:

@@ -152,6 +152,29 @@ def test_files_that_no_run_pinned(stack: Stack) -> None:
     assert not stack.s3.list_objects_v2(Bucket=stack.bucket, Prefix="audiences/queried/").get("Contents")
 
 
+@pytest.mark.parametrize("mistyped", ['["' + '", "'.join(f"u-{n}" for n in range(99)) + '"]', "?", "--", "🙂🙃"])
+def test_a_mistyped_id_spoils_no_later_erasure(stack: Stack, mistyped: str) -> None:
+    """A whole list taken for one id, or an id of no letter: what has nobody is neither named nor deleted for it."""
+    put(stack, "standing/n.jsonl", b'{"n": 1}\n')
+    put(stack, "standing/note", b"a note")
+    put(stack, "audiences/queried/note", b"nobody in it")
+    for gone in (mistyped, "other"):
+        found = erased(stack, gone)
+        assert (found.left, found.objects) == ({}, 0)
+    lists = stack.s3.list_objects_v2(Bucket=stack.bucket, Prefix="suppression/_erased/")["Contents"]
+    kept = [stack.s3.get_object(Bucket=stack.bucket, Key=one["Key"])["Body"].read().decode() for one in lists]
+    # Nor is it kept in the clear.
+    assert not [text for text in kept if f":{mistyped}" in text]
+
+
+def test_a_list_of_a_shape_that_is_no_more(stack: Stack) -> None:
+    """As the first lists with shapes had it for some ids: it means nothing, and nothing is read wrongly for it."""
+    assert erased(stack, "other").is_done
+    put(stack, "suppression/_erased/older.json", b'["hmac-sha256:' + b"0" * 64 + b'", "id-shape:?"]')
+    put(stack, "standing/n.jsonl", b'{"n": 1}\n')
+    assert erased(stack).is_done
+
+
 def test_older_versions_that_are_only_suspected_are_named(stack: Stack) -> None:
     """None is deleted on doubt, a word or a damaged file; each is named with its id, and to delete it is enough."""
     bodies = {

@@ -424,6 +424,7 @@ def test_a_job_that_broke_off_says_so(office: Office) -> None:
     [
         ({"action": "find", "user_id": ""}, "give a user id"),
         ({"action": "find", "user_id": "x" * 513}, "at most 512 characters"),
+        ({"action": "erase", "user_ids": ["ü" * 257]}, "at most 512 characters, fewer where"),
         ({"action": "find", "user_id": "x", "since": "yesterday"}, "since: not a day"),
         ({"action": "erase", "user_ids": []}, "give 1 to 1,000 user ids"),
         ({"action": "erase", "user_ids": ["x"] * 1_001}, "give 1 to 1,000 user ids"),

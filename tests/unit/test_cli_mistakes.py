@@ -160,3 +160,14 @@ def test_the_sandbox_does_not_wait_for_a_run_that_cannot_begin(tmp_path: Path) -
         assert result.exit_code == ExitCode.USAGE
         assert isinstance(result.exception, SystemExit)
     assert CliRunner().invoke(sandbox, ["audience", "--users", "-5"]).exit_code == ExitCode.USAGE
+
+
+def test_a_list_on_one_line_is_no_user(tmp_path: Path) -> None:
+    """An id that no audience can have is refused before anything is suppressed for it: whoever is in it would stay."""
+    ids = tmp_path / "ids.json"
+    for taken in ('["' + '", "'.join(f"user-{n}" for n in range(99)) + '"]', "ü" * 257):
+        ids.write_text(taken)
+        result = run("erase", "--file", ids, "--yes")
+        assert result.exit_code == ExitCode.USAGE
+        assert "a user id has over 512 bytes, which no audience can have" in result.output
+        assert "write one user id a line" in result.output

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from notifier.model.keyed_id import keyed
 from privacy.erased_bytes import listed
-from privacy.id_shapes import Shapes, is_number, shape_of
+from privacy.id_shapes import ENTRY, UNKNOWN, Shapes, is_number, shape_of
 from privacy.records import Unreadable
 from privacy.suspicion import has_user
 from privacy.whom import Whom
@@ -108,7 +108,7 @@ IDS = (
     | st.text("ab1-_.:|@/+=~ ,;'\"\\%&{}#", min_size=1, max_size=20).map(str.strip).filter(bool)
     | st.emails()
     | st.uuids().map(str)
-).filter(lambda one: not is_number(one) and shape_of(one) != "?")
+).filter(lambda one: not is_number(one) and shape_of(one) != UNKNOWN)
 NUMBERS = st.integers(0, 10**15 - 1).map(str) | st.integers(0, 99).map(str)
 
 
@@ -128,6 +128,11 @@ def missed(forms: dict[str, Callable[[str], str]], user_id: str, erased: Whom) -
 @example(user_id="李小龍")
 @example(user_id="YWJj+A==")
 @example(user_id=r"DOMAIN\ann")
+@example(user_id="?")
+@example(user_id="--")
+@example(user_id="🙂🙃")
+@example(user_id="①②③")
+@example(user_id="x" + ".-" * 250)
 def test_any_id_is_found_in_any_form(user_id: str) -> None:
     """In each cell, name, value, sentence and address; and by whoever knows no more than its hash and its shape."""
     assert missed(WITH_NAMES | ANYWHERE, user_id, whom(user_id, "another")) == {}
@@ -240,17 +245,29 @@ def test_looking_through_takes_little(name: str) -> None:
     assert len(erased.hashed) == len(set(erased.hashed)) <= 2 * len(words) + 10
 
 
+LONGEST = "x" + "-" * 511
+"""An id that audiences may have, and the entry of whose shape would be too long for a list."""
+
+
+@given(user_id=st.text(LETTERS, max_size=512).filter(lambda one: len(one.encode()) <= 512))
+def test_the_entry_of_a_shape_fits_in_a_list(user_id: str) -> None:
+    """Whatever the id is made of."""
+    assert len((ENTRY + shape_of(user_id)).encode()) <= 512
+
+
 def test_a_shape_says_nothing_of_letters_and_digits() -> None:
     """It is kept in the stack, beside the hash."""
     shapes = {
-        one: shape_of(one) for one in ("ann.lee@example.com", "auth0|5f7c", "Jürgen", "17", "李u-हिन्दी", "-!" * 99)
+        one: shape_of(one)
+        for one in ("ann.lee@example.com", "auth0|5f7c", "Jürgen", "17", "李u-हिन्दी", "🙂🙃", "--", "?", LONGEST)
     }
-    assert list(shapes.values()) == ["x.x@x.x", "x|x", "x", "0", "xx-x", "?"]
+    assert list(shapes.values()) == ["x.x@x.x", "x|x", "x", "0", "xx-x", "marks", "marks", "marks", "unknown"]
+    assert {shape_of(word) for word in ("marks", "unknown")} == {"x"}
 
 
 def test_an_id_of_an_unknown_shape_is_never_ruled_out() -> None:
     """Nothing that has no user ids can be looked through for it."""
-    gone = whom("-!" * 99)
+    gone = whom(LONGEST)
     assert may_be_in("done\n", gone)
     assert not may_be_in('{"user_id": "b"}\n', gone)
     assert may_be_in('{"x": "b"}\n', gone)
@@ -261,3 +278,13 @@ def test_hashes_of_before_there_were_shapes() -> None:
     for user_id in ("u-17", "rows", "1000", "auth0|5f7c", str(uuid4()), "ann.lee@example.com", "o'brien@example.com"):
         assert may_be_in(f"customer;n\n{user_id};3\n", Whom(KEY, [keyed(KEY, user_id)]))
     assert not may_be_in("done\n", Whom(KEY, [keyed(KEY, "rows")]))
+
+
+@pytest.mark.parametrize(
+    "user_id", ["ann.b.lee@mail.example.co.uk", "x-1-2-3-4-5", "doe; j.k.l-m (x)", '"a"b"c"d"', "🙂"]
+)
+def test_hashes_of_before_there_were_shapes_of_unusual_ids(user_id: str) -> None:
+    """As a whole value, cell or line any id is found."""
+    wholes = ("a value", "a value with blanks", "a name", "a value within", "cells in quotes, with ','")
+    forms = {form: WITH_NAMES[form] for form in (*wholes, *(f"a table with {each!r}" for each in SEPARATORS))}
+    assert missed(forms | {"a line": around("ids:\n", "\nb\n")}, user_id, Whom(KEY, [keyed(KEY, user_id)])) == {}
