@@ -89,6 +89,25 @@ def test_tables_with_any_separator(form: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        b'user_id,x\nrows,"a" \nb,c\n',
+        b'user_id,x\n"rows" ,a\nb,c\n',
+        b'user_id,x\nb,"Joe" Smith\nrows,c\n',
+        b'user_id,x\nb,5" screen\nrows,c\n',
+        b'user_id,x\nb,"two\nlines"\nrows,"a" \n',
+        b"user_id,x\nb," + b"a" * 200_000 + b"\nrows,c\n",
+    ],
+)
+def test_a_table_that_is_written_loosely(text: bytes) -> None:
+    """Blanks or words behind a quote, and a long cell, hide no row, and keep no other from being erased."""
+    found = listed(text, whom())
+    assert (found.erased, found.records) == (1, 2)
+    assert b"rows" not in found.body
+    assert listed(found.body, whom()).erased == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         b"name;token\nrows;1\n",
         b"rows\nb\n",
         b"\x28\xb5\x2f\xfdzstd",
@@ -98,6 +117,8 @@ def test_tables_with_any_separator(form: str) -> None:
         b"\x1f\x8bno gzip",
         "user_id;x\nrows;1\n".encode("utf-16"),
         b'user_id,x\nb,"1\nrows,2\n',
+        b'user_id,x\nb,"1\nrows,2\nc,"3\nd,4\n',
+        b'user_id,x\nrows,"2',
     ],
 )
 def test_what_cannot_be_read_is_never_free_of_users(text: bytes) -> None:
