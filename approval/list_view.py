@@ -52,9 +52,9 @@ class Line(msgspec.Struct, frozen=True):
     def push(self) -> SmallPush:
         """The push, filled in for nobody in particular."""
         one = self.request
-        # An earlier release kept the texts as they were written alone.
-        title = one.small_title if one.small_title is not None else without_user(one.push_title)
-        text = one.small_text if one.small_text is not None else without_user(one.push_text)
+        # An earlier release kept the texts as they were written alone, or nothing of one that was blank for nobody.
+        title = one.small_title or without_user(one.push_title)
+        text = one.small_text or without_user(one.push_text)
         return SmallPush(title, text, one.image_url)
 
 

@@ -353,15 +353,13 @@ def _starts_at_ms(request: Request) -> int | None:
 
 
 def _first(*texts: str) -> str:
-    return next((text for text in texts if text), "")[:_SUMMARY_CHARS]
+    return next((text for text in texts if text), "")
 
 
 def _listed(request: Request) -> ListedRequest:
     form = request.form
-    titles, texts = (
-        (form.title, *(one.title for one in form.variants)),
-        (form.body, *(one.body for one in form.variants)),
-    )
+    title = _first(form.title, *(one.title for one in form.variants))
+    text = _first(form.body, *(one.body for one in form.variants))
     return ListedRequest(
         id=request.id,
         title=request.title,
@@ -377,12 +375,12 @@ def _listed(request: Request) -> ListedRequest:
         starts_at_ms=_starts_at_ms(request),
         sent_at_ms=request.written.at_ms if request.written else None,
         has_goal=request.campaign is not None and request.campaign.goal is not None,
-        push_title=_first(*titles),
-        push_text=_first(*texts),
+        push_title=title[:_SUMMARY_CHARS],
+        push_text=text[:_SUMMARY_CHARS],
         image_url=form.image_url[:_MAX_ADDRESS_CHARS],
         is_reviewed=request.campaign is not None,
         # Filled in before they are shortened: a placeholder that is cut in two is none.
-        small_title=_first(*map(without_user, titles)),
-        small_text=_first(*map(without_user, texts)),
+        small_title=without_user(title)[:_SUMMARY_CHARS],
+        small_text=without_user(text)[:_SUMMARY_CHARS],
         approved_by=tuple(given.by for given in request.approvals),
     )

@@ -167,7 +167,7 @@ def test_the_push_in_small_is_filled_in(world: World) -> None:
     long = "{% if vip %}" + "Only for you. " * 12 + "{% else %}For everybody{% endif %}"
     written = (
         ("Hi {{ first_name | default: 'there' }}", "There, {{ last_name }}", ["Hi there", "There, [last name]"]),
-        ("Hi {{ first_name | upcase }}", long, ["Hi [FIRST NAME]", "For everybody"]),
+        ("Hi {{ first_name | upcase }}", long, ["Hi [first name]", "For everybody"]),
         ("Hi {{ first_name", "{% if a %}Yes", ["Hi …", "Yes"]),
     )
     for version, (title, body, shown) in enumerate(written):
