@@ -15,12 +15,11 @@ import csv
 import io
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
 from typing import Any
 
-from privacy.id_shapes import SEPARATORS
+from privacy.id_shapes import SEPARATORS, forms
 from privacy.records import NO_JSON_ID, PARQUET, Unreadable, is_value, unpacked, user_of, value_of, values_in
 from privacy.whom import Whom
 
@@ -63,7 +62,7 @@ def suspects(records: Iterable[bytes], whom: Whom) -> int:
 def _cut_off_may_have(record: bytes, whom: Whom) -> bool:
     ids = NO_JSON_ID.findall(record)
     # Without an id it was cut off before that.
-    return not ids or any(whom.has(user_of(one)) for one in ids)
+    return whom.has_any(map(user_of, ids)) or not ids
 
 
 def row_suspects(columns: Sequence[str], rows: Iterable[Sequence[str]], whom: Whom) -> int:
@@ -104,17 +103,16 @@ def _without_campaign(value: object) -> object:
 
 
 def _said_has(said: _Said, whom: Whom, *, only_named: bool = False) -> bool:
-    # Some at a time: a column of a Parquet file may have millions.
-    for first in range(0, len(said), _AT_ONCE):
-        if whom.is_in(_LINES.join(text for _, text in said[first : first + _AT_ONCE])):
-            return True
-    texts = _LINES.join(text for _, text in said)
-    return _has_number(texts, whom) and any(map(whom.has, set(_numbers(said, only_named=only_named))))
+    # Some at a time: a column of a Parquet file may have millions. All of them: caps may count each who is met.
+    texts = (_LINES.join(text for _, text in said[at : at + _AT_ONCE]) for at in range(0, len(said), _AT_ONCE))
+    found = sum(map(whom.is_in, texts)) > 0
+    has_number = _has_number(_LINES.join(text for _, text in said), whom)
+    return found or (has_number and whom.has_any(set(_numbers(said, only_named=only_named))))
 
 
 def _has_number(letters: str, whom: Whom) -> bool:
     """Whether a text has the number of an erased user at all. Most have none, and then no names need to be read."""
-    return whom.shapes.numbers and any(map(whom.has, set(_STRETCH.findall(letters))))
+    return whom.shapes.numbers and whom.has_any(_all(_STRETCH, letters))
 
 
 def _said(value: object) -> Iterator[tuple[str | None, str]]:
@@ -137,12 +135,17 @@ def _said(value: object) -> Iterator[tuple[str | None, str]]:
 def _numbers(said: _Said, *, only_named: bool) -> Iterator[str]:
     named = [text for name, text in said if name is not None and names_user(name)]
     for text in named:
-        yield from _STRETCH.findall(text)
+        yield from _all(_STRETCH, text)
     for name, text in said:
         # A name that is a number is of a map by something: by users, perhaps.
         if name is None or not (named or only_named):
-            yield from _whole(text)
-    yield from _BEHIND_WORD.findall(_LINES.join(text for _, text in said))
+            yield from (whole for form in forms(text) for whole in _whole(form))
+    yield from _all(_BEHIND_WORD, _LINES.join(text for _, text in said))
+
+
+def _all(pattern: re.Pattern[str], letters: str) -> set[str]:
+    """The numbers that a pattern finds in a text, in any form in which it may be escaped."""
+    return {number for form in forms(letters) for number in pattern.findall(form)}
 
 
 def _whole(text: str) -> Iterator[str]:
@@ -160,7 +163,9 @@ def names_user(name: str) -> bool:
 
 def has_user(body: bytes, whom: Whom) -> bool | None:
     """Whether an object in a form that is not rewritten here has an erased user. None where nobody can be ruled out."""
-    return _parquet_has(body, whom) if body.startswith(PARQUET) else _text_has(body, whom)
+    if body.startswith(PARQUET):
+        return _of_parquet(body, lambda rows: _rows_have(rows, whom))
+    return _text_has(body, whom)
 
 
 def _text_has(body: bytes, whom: Whom) -> bool | None:
@@ -174,17 +179,18 @@ def _text_has(body: bytes, whom: Whom) -> bool | None:
         return None
     if (values := values_in(letters)) is not None:
         # Lists of lists, or several lists of users.
-        return any(value_may_have(value, whom) for value in values)
-    return whom.is_in(letters) or (_has_number(letters, whom) and any(map(whom.has, _numbers_in_text(letters))))
+        return sum(value_may_have(value, whom) for value in values) > 0
+    found, has_number = whom.is_in(letters), _has_number(letters, whom)
+    return found or (has_number and whom.has_any(_numbers_in_text(letters)))
 
 
 def _numbers_in_text(letters: str) -> set[str]:
-    found = set(_BEHIND_WORD.findall(letters))
+    found = _all(_BEHIND_WORD, letters)
     columns = list(_columns_of_users(letters))
     if columns:
-        return found.union(*(_STRETCH.findall(cell) for cell in columns))
-    large = (one for one in _STRETCH.findall(letters) if len(one) >= _LARGE_DIGITS)
-    return found.union(_CELL.findall(letters), large)
+        return found.union(*(_all(_STRETCH, cell) for cell in columns))
+    large = (one for one in _all(_STRETCH, letters) if len(one) >= _LARGE_DIGITS)
+    return found.union(_all(_CELL, letters), large)
 
 
 def _columns_of_users(letters: str) -> Iterator[str]:
@@ -204,31 +210,21 @@ def _columns_of_users(letters: str) -> Iterator[str]:
 
 def is_of_user(body: bytes, whom: Whom) -> bool:
     """Whether a Parquet file has an erased user in its column `user_id`: that is no suspicion."""
-    if not body.startswith(PARQUET):
-        return False
-    with _opened(body) as rows:
-        return rows is not None and _column_has(rows, whom)
+    return body.startswith(PARQUET) and _of_parquet(body, lambda rows: _column_has(rows, whom)) is True
 
 
-def _parquet_has(body: bytes, whom: Whom) -> bool | None:
-    with _opened(body) as rows:
-        if rows is None:
-            return None
-        if _column_has(rows, whom):
-            return True
-        ids = _ids(rows)
-        # A row without an id may have it elsewhere.
-        others = rows.filter(f"nullif({_text(rows, ids[0])}, '') IS NULL") if ids else rows
-        said = [(name, text) for name in rows.columns if name not in ids for text in _distinct(others, name)]
-        return _said_has(said, whom)
+def _rows_have(rows: Any, whom: Whom) -> bool:
+    ids, found = _ids(rows), _column_has(rows, whom)
+    # A row without an id may have it elsewhere.
+    others = rows.filter(f"nullif({_text(rows, ids[0])}, '') IS NULL") if ids else rows
+    said = [(name, text) for name in rows.columns if name not in ids for text in _distinct(others, name)]
+    return _said_has(said, whom) or found
 
 
 def _column_has(rows: Any, whom: Whom) -> bool:
     """Whether one of the users of the column is erased: an integer as preparation reads it."""
-    return any(
-        whom.has(whole[0] if (whole := [*_whole(text)]) else text)
-        for name in _ids(rows)
-        for text in _distinct(rows, name)
+    return whom.has_any(
+        whole[0] if (whole := [*_whole(text)]) else text for name in _ids(rows) for text in _distinct(rows, name)
     )
 
 
@@ -248,9 +244,8 @@ def _text(rows: Any, name: str) -> str:
     return f"TRY(decode({column}))" if is_bytes else f"CAST({column} AS VARCHAR)"
 
 
-@contextmanager
-def _opened(body: bytes) -> Iterator[Any]:
-    """The rows of a Parquet file; None if it is damaged."""
+def _of_parquet(body: bytes, look: Callable[[Any], bool]) -> bool | None:
+    """What is said of the rows of a Parquet file; None if it is damaged, which may show at its last page only."""
     # Late: few objects are Parquet files, and the function of the officers is invoked at each run's end.
     import duckdb  # noqa: PLC0415
 
@@ -258,7 +253,6 @@ def _opened(body: bytes) -> Iterator[Any]:
         file.write(body)
         file.flush()
         try:
-            rows = duckdb.read_parquet(file.name)
+            return look(duckdb.read_parquet(file.name))
         except duckdb.Error:
-            rows = None
-        yield rows
+            return None

@@ -62,9 +62,13 @@ class Whom:
             self._nobody.add(user_id)
         return found is not None
 
+    def has_any(self, words: Iterable[str | None]) -> bool:
+        """The same of several. Each is asked for, also where one is found: caps may count all who are met."""
+        return sum(map(self.has, words)) > 0
+
     def is_in(self, letters: str) -> bool:
         """Whether one of them may be somewhere in a text. Whole numbers are not looked for: they may be anything."""
-        return not self.shapes.are_known or any(map(self.has, self.shapes.stretches(letters)))
+        return self.has_any(self.shapes.stretches(letters)) or not self.shapes.are_known
 
     def _found(self, user_id: object) -> str | None:
         if type(user_id) is not str:

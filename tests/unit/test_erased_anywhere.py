@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from audiences.cut_rules import hash_of_user
 from notifier.model.keyed_id import keyed
 from privacy.erased_bytes import listed
 from privacy.id_shapes import ENTRY, UNKNOWN, Shapes, is_number, shape_of
@@ -154,6 +155,25 @@ def test_a_large_number_is_found_anywhere(number: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        r'data: "a\n12345"',
+        r"data: \u002212345\u0022",
+        "see https://crm.example.com/?q=u%3D12345",
+        "see https://crm.example.com/?q=a%2012345",
+        "<p>&quot;&#49;2345&quot;</p>",
+        r'{"customer": "a\\n12345"}',
+        '{"x": "%2012345"}',
+        '{"x": "user%3D12345"}',
+        "customer,n\nu%3D12345,3\n",
+    ],
+)
+def test_a_number_is_found_however_it_is_escaped(text: str) -> None:
+    """As other ids are: behind an escaped character, and with a digit that is one."""
+    assert may_be_in(text, whom("12345"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         '{"customer": 17}\n',
         '{"customer": 17.0}\n',
         '{"customerId": "17"}\n',
@@ -217,6 +237,24 @@ def test_what_only_resembles_an_id_is_nobodys(text: str) -> None:
     """A letter or a digit beside it makes it another id."""
     assert not may_be_in(f"Write to {text}, please\n", whom("u-17"))
     assert not may_be_in(json.dumps({"customer": text}), whom("u-17"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"customer": "u-17", "friends": ["u-18", 1000, "1001"]}',
+        '[["u-17", "u-18"], {"users": [1000, 1001]}]',
+        "Write to u-17 and u-18, users 1000 and 10.01.01, user 1001",
+        'u-17 u-18 {"user_id": "1000"} {"user_id": "1001"',
+        "customer,n\nu-17,1\nu-18,2\n1000,3\n1001,4\n",
+    ],
+)
+def test_all_who_are_met_are_known(text: str) -> None:
+    """Not the first alone: caps may count each of them, by another hash that only the id gives."""
+    gone = ("u-17", "u-18", "1000", "1001")
+    erased = whom(*gone)
+    assert may_be_in(text, erased)
+    assert erased.counted == {hash_of_user(one) for one in gone}
 
 
 class Counting(Whom):

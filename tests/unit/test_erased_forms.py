@@ -218,6 +218,17 @@ def test_parquet_is_looked_through(tmp_path: Path, columns: str, has: bool) -> N
     assert is_of_user(path.read_bytes(), whom()) is (has and columns.endswith("AS user_id"))
 
 
-def test_damaged_parquet_has_anybody() -> None:
-    """Nobody can be ruled out."""
-    assert has_user(b"PAR1 and no more", whom()) is None
+def test_damaged_parquet_has_anybody(tmp_path: Path) -> None:
+    """Nobody can be ruled out, also where only its pages are broken, and its end says what is in it."""
+    path = tmp_path / "x.parquet"
+    for users in (
+        "SELECT 'b' || range AS user_id FROM range(9000)",
+        "SELECT 'b' || range AS customer FROM range(9000)",
+    ):
+        with duckdb.connect() as database:
+            database.sql(users).write_parquet(str(path))
+        body = path.read_bytes()
+        broken = body[:4] + b"\xff" * 10_000 + body[10_004:]
+        for damaged in (b"PAR1 and no more", broken):
+            assert has_user(damaged, whom()) is None
+            assert not is_of_user(damaged, whom())
