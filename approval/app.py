@@ -12,6 +12,8 @@ from aws_lambda_powertools import Logger
 from approval.clients import (
     ASKED_BRIEFLY,
     ASKED_BRIEFLY_S,
+    ASKED_LATER,
+    ASKED_LATER_S,
     ASKED_NEXT,
     ASKED_NEXT_S,
     ASKED_ONCE,
@@ -57,6 +59,7 @@ class App:
         ask_client: a Lambda client that waits long, and asks once; by default `client("lambda")`.
         brief_client: a Lambda client that asks once, and does not wait long; by default `client("lambda")`.
         next_client: one that asks once, where a call has several questions; by default `client("lambda")`.
+        later_client: one that asks once, where a call has used some of its time; by default `client("lambda")`.
         call_time: the deadline of all questions of a call.
     """
 
@@ -73,6 +76,7 @@ class App:
         ask_client: Any = None,
         brief_client: Any = None,
         next_client: Any = None,
+        later_client: Any = None,
         webhook: Webhook | None = None,
         call_time: CallTime | None = None,
     ) -> None:
@@ -87,6 +91,7 @@ class App:
                 self._call_time,
                 (
                     (ASKED_ONCE_S, ask_client or shared("lambda")),
+                    (ASKED_LATER_S, later_client or shared("lambda")),
                     (ASKED_NEXT_S, next_client or shared("lambda")),
                     (ASKED_BRIEFLY_S, brief_client or shared("lambda")),
                 ),
@@ -195,6 +200,7 @@ def _get() -> App:
         _app = App(
             settings, client, clock, send_link=links.send, control_client=control, ask_client=asking,
             brief_client=briefly, next_client=session.client("lambda", config=ASKED_NEXT),
+            later_client=session.client("lambda", config=ASKED_LATER),
         )  # fmt: skip
     return _app
 

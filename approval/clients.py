@@ -25,9 +25,11 @@ ASKED_ONCE = Config(
 """Of a call that is repeated after its time-out each would be a look-up, an erasure, a step of its own."""
 ASKED_BRIEFLY = Config(connect_timeout=1, read_timeout=6, retries={"mode": "standard", "total_max_attempts": 1})
 """Of what a page has room for, and can be shown without: so long takes a function that has to start first."""
+ASKED_LATER = Config(connect_timeout=2, read_timeout=16, retries={"mode": "standard", "total_max_attempts": 1})
+"""Of a call that has used some seconds already: what is left is nearly all for this question."""
 ASKED_NEXT = Config(connect_timeout=1, read_timeout=11, retries={"mode": "standard", "total_max_attempts": 1})
 """Of a second question of one call, whose page is shown without its answer: both have to have room in the call."""
-ASKED_ONCE_S, ASKED_NEXT_S, ASKED_BRIEFLY_S = 26.0, 12.0, 7.0
+ASKED_ONCE_S, ASKED_LATER_S, ASKED_NEXT_S, ASKED_BRIEFLY_S = 26.0, 18.0, 12.0, 7.0
 """How long each of them waits at most: to connect, and for the answer."""
 PAGE_S = 1.0
 """What a page takes that says what was answered, and what was not."""

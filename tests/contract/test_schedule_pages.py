@@ -18,6 +18,8 @@ from approval.app import App
 from approval.clients import (
     ASKED_BRIEFLY,
     ASKED_BRIEFLY_S,
+    ASKED_LATER,
+    ASKED_LATER_S,
     ASKED_NEXT,
     ASKED_NEXT_S,
     ASKED_ONCE,
@@ -926,9 +928,36 @@ def test_a_preview_has_one_deadline(
     assert ("<strong>100 users</strong> as of" in answer.body) is counted
 
 
+@pytest.mark.parametrize(
+    ("show_s", "approve_s", "status"),
+    [(0, 25, 303), (2, 17, 303), (8, 17, 303), (2, 19, 409), (10, 11, 303), (10, 13, 409), (17, 6, 303), (21, 1, 409)],
+)
+def test_what_changes_something_has_most_of_what_is_left(
+    site: Site, show_s: float, approve_s: float, status: int
+) -> None:
+    """The question before it may take its time: an approval waits longer than the two questions of a page."""
+    world, passed = site.world, list[float]()
+    site.save(text())
+    seen = site.schedules.overview.answer({"action": "show", "schedule": NAME})
+    assert seen is not None
+    takes = {"show": show_s, "approve": approve_s}
+    patient, later, middle, brief = (Slow(world, waits_s, takes, passed) for waits_s in (26.0, 18.0, 12.0, 7.0))
+    world.app = App(
+        world.settings, world.client, world.clock, key=b"k" * 32, send_mail=world.mailbox.send, ask_client=patient,
+        later_client=later, next_client=middle, brief_client=brief, call_time=CallTime(lambda: sum(passed)),
+    )  # fmt: skip
+    world.context = type("Context", (), {"get_remaining_time_in_millis": lambda _self: 27_900})()
+    answer = site.bob.post(f"/schedules/{NAME}/approve", {"hash": seen["hash"], "text": "0"})
+    assert (answer.status, sum(passed) < 27) == (status, True)
+    site.schedules.tick()
+    assert (site.schedules.state() == "active") is (status == 303)
+
+
 def test_how_long_the_clients_wait() -> None:
     """What the deadline reckons with is what they wait: to connect, and for the answer."""
-    known = {ASKED_ONCE: ASKED_ONCE_S, ASKED_NEXT: ASKED_NEXT_S, ASKED_BRIEFLY: ASKED_BRIEFLY_S}
+    known = {
+        ASKED_ONCE: ASKED_ONCE_S, ASKED_LATER: ASKED_LATER_S, ASKED_NEXT: ASKED_NEXT_S, ASKED_BRIEFLY: ASKED_BRIEFLY_S,
+    }  # fmt: skip
     for config, waits_s in known.items():
         options: Any = config
         assert options.connect_timeout + options.read_timeout == waits_s
