@@ -86,7 +86,8 @@ def exact_line(shape: Shape, records: Objects) -> Exact | None:
     # Which of the two a row has, and which of them wins, the reader knows.
     if {"devices", "token"} <= columns.keys() or ("attributes" in columns and shape.attributes):
         return None
-    single = "devices" in columns and _have_one_each(_seen(records, columns["devices"]))
+    # Types of attributes are known from their JSON text only, which the way by paths does not keep.
+    single = not shape.attributes and "devices" in columns and _have_one_each(_seen(records, columns["devices"]))
     values = {name: _value(column, _extracted(name, column), _seen(records, name)) for column, name in columns.items()}
     values |= {name: _value(None, f"CAST({_extracted(name)} AS VARCHAR)", []) for name in shape.attributes}
     if "devices" in columns:
@@ -101,7 +102,7 @@ def exact_line(shape: Shape, records: Objects) -> Exact | None:
         return None
     proofs = [f"strlen(line) <= {MAX_LINE_CHARS}", f"line = {whole.sql}", *whole.proofs]
     if shape.attributes or not (single or "devices" not in columns):
-        # Types of attributes are known from their JSON text only, and of devices there may be any number.
+        # Of devices there may be any number.
         condition = " AND ".join((r"NOT contains(line, '\')", *proofs))
         return Exact(f"json_transform(line, {text(shape.structure)})", "e", condition)
     devices = [device for one in _seen(records, columns.get("devices", "")) for device in _devices_in(one)]

@@ -46,6 +46,11 @@ class Around(msgspec.Struct, frozen=True):
     before: str
     after: str
 
+    def folded(self) -> str:
+        """SQL for the piece with its text in small letters, and what is around it as it is."""
+        around = self.before + self.after
+        return f"lower({self.piece})" if around == around.lower() else self.with_text(f"lower({self.text})")
+
     def with_text(self, sql: str) -> str:
         """SQL for the whole piece that has this text."""
         return f"{text(self.before)} || {sql} || {text(self.after)}"
@@ -103,7 +108,7 @@ class LineKinds(msgspec.Struct, frozen=True):
         apa91 = f"starts_with({token}, {text(self.token.before + 'APA91')})"
         other = of_other_gateway("carrier", "has_colon", apa91, is_hexadecimal(self.token.text))
         counted = f"coalesce(plain AND kind IS NOT NULL AND NOT {other}, false) AS counted"
-        folded = f"CASE WHEN carrier = 'apns' THEN lower({token}) ELSE {token} END"
+        folded = f"CASE WHEN carrier = 'apns' THEN {self.token.folded()} ELSE {token} END"
         columns = {"kind": "kind", "user_hash": f"hash({id_})", "token_hash": f"hash({folded})"}
         each = ", ".join(f"CASE WHEN counted THEN {sql} END AS {name}" for name, sql in columns.items())
         return f"SELECT row, {each} FROM (SELECT *, {counted} FROM ({found}))"
@@ -114,8 +119,8 @@ class LineKinds(msgspec.Struct, frozen=True):
 
     def hash_of_token(self) -> str:
         """SQL for the hash that a row with the token of the device `d` would have."""
-        piece = self.token.with_text("d.token")
-        return f"hash(CASE WHEN {CARRIER} = 'apns' THEN lower({piece}) ELSE {piece} END)"
+        folded = f"CASE WHEN {CARRIER} = 'apns' THEN lower(d.token) ELSE d.token END"
+        return f"hash({self.token.with_text(folded)})"
 
     def _is_plain(self) -> str:
         """Whether both texts are such that the kind decides. The same is asked of them in `exact_lines` and `shape`."""

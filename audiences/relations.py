@@ -163,11 +163,12 @@ def header_of(text: str) -> tuple[str, list[str], int]:
     """The separator of a table, its columns by their known names, and how many lines are before its first row."""
     # A carriage return alone ends a line only in files that have no other ends, as Excel for Mac can write them.
     lines = text.split("\n" if "\n" in text else "\r")
-    at = next(n for n, line in enumerate(lines) if line.strip() and not _is_comment(line))
+    at = next((n for n, line in enumerate(lines) if line.strip() and not _is_comment(line)), len(lines))
     separator = None
-    if found := _SEPARATOR_LINE.fullmatch(lines[at]):
-        separator, at = found[1], next(n for n, line in enumerate(lines) if n > at and line.strip())
-    header = lines[at].rstrip("\r")
+    if at < len(lines) and (found := _SEPARATOR_LINE.fullmatch(lines[at])):
+        separator = found[1]
+        at = next((n for n, line in enumerate(lines) if n > at and line.strip()), len(lines))
+    header = lines[at].rstrip("\r") if at < len(lines) else ""
 
     def columns(candidate: str) -> list[str]:
         try:

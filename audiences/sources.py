@@ -105,6 +105,9 @@ def _local_paths(name: str) -> Iterator[Path]:
     if path.is_file():
         yield path
     elif path.is_dir():
+        signs = (_table_of(one.relative_to(path).parts) for one in path.glob("*/*"))
+        for _, kind in filter(None, signs):
+            raise _of_a_table(name, kind)
         yield from sorted(one for one in path.iterdir() if one.is_file() and _is_data(one.name))
     elif _WILDCARDS.search(name):
         root = Path(path.anchor or ".")
@@ -120,17 +123,28 @@ def _keys_of(client: "S3Client", bucket: str, key: str) -> Iterator[tuple[str, s
     # S3 lists by prefix only: everything behind the first wildcard is matched here.
     prefix = key[: glob.start()] if glob else key
     matches = glob_pattern(key).fullmatch if glob else lambda _: True
+    taken: list[str] = []
+    tables: dict[str, str] = {}
+    for found, size in _listed(client, bucket, key, prefix):
+        if table := _table_of(found.split("/")):
+            tables.setdefault(*table)
+        # `_temporary` is of a job of Hadoop's or Spark's that is still writing, or has failed. Consoles write an empty
+        # object for a folder, and an empty file has no rows.
+        *folders, name = found.removeprefix(prefix).split("/")
+        if size and "_temporary" not in folders and _is_data(name) and matches(found):
+            taken.append(found)
+    for folder, kind in tables.items():
+        if any(one.startswith(folder) for one in taken):
+            raise _of_a_table(f"s3://{bucket}/{key}", kind)
+    yield from ((bucket, one) for one in taken)
+
+
+def _listed(client: "S3Client", bucket: str, key: str, prefix: str) -> Iterator[tuple[str, int]]:
+    """Keys and sizes under a prefix, which was asked for as `key`."""
     try:
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for one in page.get("Contents", ()):
-                *folders, name = one["Key"].removeprefix(prefix).split("/")
-                _refuse_table(f"s3://{bucket}/{key}", folders, name)
-                if "_temporary" in folders:
-                    # Of a job of Hadoop's or Spark's that is still writing, or has failed.
-                    continue
-                # Consoles write an empty object for a folder, and an empty file has no rows.
-                if one["Size"] and _is_data(one["Key"].rpartition("/")[2]) and matches(one["Key"]):
-                    yield bucket, one["Key"]
+                yield one["Key"], one["Size"]
     except client.exceptions.NoSuchBucket:
         raise AudienceFault(f"s3://{bucket}/{key}: there is no such bucket", "check the name") from None
     except client.exceptions.ClientError as error:
@@ -138,13 +152,19 @@ def _keys_of(client: "S3Client", bucket: str, key: str) -> Iterator[tuple[str, s
         raise AudienceUnreachable(f"s3://{bucket}/{key}: S3 does not list its objects ({code})") from None
 
 
-def _refuse_table(where: str, folders: Sequence[str], name: str) -> None:
-    """Raise AudienceFault for a folder whose files hold rows that were replaced or deleted since, too."""
-    kind = next((_TABLE_FOLDERS[one] for one in folders if one in _TABLE_FOLDERS), None)
-    kind = kind or ("Iceberg" if name.endswith(_ICEBERG) else None)
-    if kind is not None:
-        mend = "query it (Athena reads such tables), or write the rows that hold now to a folder of their own"
-        raise AudienceFault(f"{where}: a table of {kind}'s: its files have rows, too, that hold no longer", mend)
+def _table_of(parts: Sequence[str]) -> tuple[str, str] | None:
+    """The folder of a table that a key's parts are a sign of, with the tool that wrote it; None for every other key."""
+    for n, folder in enumerate(parts[:-1]):
+        is_icebergs = folder == "metadata" and n == len(parts) - 2 and parts[-1].endswith(_ICEBERG)
+        if kind := _TABLE_FOLDERS.get(folder) or ("Iceberg" if is_icebergs else None):
+            return "".join(f"{one}/" for one in parts[:n]), kind
+    return None
+
+
+def _of_a_table(where: str, kind: str) -> AudienceFault:
+    """Of a folder whose files hold rows that were replaced or deleted since, too."""
+    mend = "query it (Athena reads such tables), or write the rows that hold now to a folder of their own"
+    return AudienceFault(f"{where}: a table of {kind}'s: its files have rows, too, that hold no longer", mend)
 
 
 def _is_data(name: str) -> bool:

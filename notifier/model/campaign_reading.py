@@ -127,7 +127,8 @@ def _time_faults(campaign: Campaign) -> Iterator[Fault]:
 
 def _zone_faults(name: str, path: str) -> Iterator[Fault]:
     if zone_named(name) is None:
-        mend = f"{zone_hint(name)}, or UTC+05:30"
+        hint = zone_hint(name)
+        mend = f"{hint}, or UTC+05:30" if hint.startswith("for example") else hint
         yield Fault(path, f"{described(name)} is not a time zone", mend)
 
 

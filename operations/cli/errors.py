@@ -65,7 +65,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def reporting(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            _refuse_pipes(kwargs.values())
+            _refuse_pipes(value for name, value in kwargs.items() if name not in _WRITTEN)
             return command(*args, **kwargs)
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -80,8 +80,12 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     return reporting
 
 
+_WRITTEN = ("out", "html")
+"""Options of files that a command writes."""
+
+
 def _refuse_pipes(values: Iterable[object]) -> None:
-    """Raise CommandError for a pipe among a command's files: each is read more than once."""
+    """Raise CommandError for a pipe among the files that a command reads: most are read more than once."""
     for value in values:
         for one in value if isinstance(value, list | tuple) else (value,):
             if isinstance(one, str | Path) and _is_pipe(Path(one)):

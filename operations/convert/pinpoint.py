@@ -115,15 +115,20 @@ def _from_json(first: str, rest: Iterator[str]) -> Iterator[_Endpoint | None]:
     for line in _chain(first, rest):
         text = line.strip()
         # A list that has one endpoint a line: its brackets may stand on lines of their own, and commas after lines.
-        text = text.removesuffix(",") if text.startswith("{") else text
         if not text or text in ("[", "]"):
             continue
-        try:
-            value = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeEncodeError):
-            value = None
+        value = _decoded(text)
+        if value is None:
+            value = _decoded(text.removesuffix(",").removeprefix("[").removesuffix("]"))
         for one in value if isinstance(value, list) else [value]:
             yield _endpoint_of(one) if isinstance(one, dict) else None
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None
 
 
 def _endpoint_of(value: dict[str, Any]) -> _Endpoint:

@@ -78,6 +78,12 @@ def test_a_table_of_many_files_is_no_folder_of_users(client: Any, bucket: str, k
     with pytest.raises(AudienceFault, match=f"audiences/lake/: a table of {kind}'s") as fault:
         pinned_files(client, ["audiences/lake/"], bucket)
     assert "query it" in fault.value.mend
+    # Beside it, and where a glob takes none of its files, it keeps nothing else from being read.
+    client.put_object(Bucket=bucket, Key="audiences/day.jsonl", Body=b"x")
+    client.put_object(Bucket=bucket, Key="audiences/run.metadata.json", Body=b"x")
+    assert [one.key for one in pinned_files(client, ["audiences/*.jsonl"], bucket)] == ["audiences/day.jsonl"]
+    with pytest.raises(AudienceFault, match=f"a table of {kind}'s"):
+        pinned_files(client, ["audiences/**.parquet"], bucket)
 
 
 def test_what_a_job_has_not_finished_is_not_read(client: Any, bucket: str) -> None:

@@ -15,7 +15,7 @@ from audiences.database import Limits
 from audiences.destinations import Directory
 from audiences.faults import AudienceFault
 from audiences.manifest_format import Manifest
-from audiences.sources import InputFile
+from audiences.sources import InputFile, local_files
 from reporting.person import Ordered, batch_of
 from tests.audience_people import FORMATS, expected, found, people, users_in
 
@@ -286,6 +286,26 @@ def test_lines_before_a_header(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text(f"# made 2026-11-28\n#\nuser_id,platform,token\nu,ios,{IOS}\n")
     assert prepare(tmp_path, path).counts.users == 1
+
+
+@pytest.mark.parametrize("text", ["# exported, 2026-11-29\n# by job 7, x\n", "sep=;\n"])
+def test_lines_before_no_header(tmp_path: Path, text: str) -> None:
+    """There are no columns then, which is said as of every other table."""
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    with pytest.raises(AudienceFault, match=r"table\.csv: "):
+        prepare(tmp_path, path)
+
+
+@pytest.mark.parametrize("sign", ["_delta_log/0.json", ".hoodie/1.commit", "metadata/v2.metadata.json"])
+def test_a_table_of_many_files_here(tmp_path: Path, sign: str) -> None:
+    """As in S3: its files hold replaced and deleted rows, too."""
+    for name in (sign, "part-0.parquet"):
+        path = tmp_path / "lake" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    with pytest.raises(AudienceFault, match="lake: a table of"):
+        local_files([str(tmp_path / "lake")])
 
 
 def test_inches_are_no_open_quote(tmp_path: Path) -> None:

@@ -66,6 +66,13 @@ def flat(n: int, user_id: str, token: str, *, separators: tuple[str, str] | None
     return text_of(row, user_id, token, separators)
 
 
+def shouted(n: int, user_id: str, token: str) -> str:
+    """As Snowflake writes names: the token's is in capitals, too, and no part of what is compared."""
+    return text_of(
+        {"USER_ID": "U", "PLATFORM": "ios" if n % 2 else "android", "TOKEN": "T"}, user_id, token, (",", ":")
+    )
+
+
 def text_of(record: dict[str, Any], user_id: str, token: str, separators: tuple[str, str] | None) -> str:
     return json.dumps(record, separators=separators).replace('"U"', f'"{user_id}"').replace('"T"', f'"{token}"')
 
@@ -234,6 +241,15 @@ def test_rows_of_one_user_or_with_one_token(form: Line, change: str) -> None:
             token = fcm(first) if first % 2 == 0 else hexadecimal(first)
             lines.append(form(first, f"user-{again}", token.upper() if change == "case" else token).encode())
     assert compare(text(lines)) >= 14
+
+
+def test_one_token_of_both_gateways() -> None:
+    """It is one token, whatever letters its member's name has."""
+    for form in (FORMS[0], FORMS[3], shouted):
+        lines = [ordinary(form, n) for n in range(40)]
+        for n, token in enumerate(("0123" + "cd" * 30, "simulator-token-aaaa")):
+            lines += [form(at, f"user-{50 + 2 * n + at}", token).encode() for at in (1, 0)]
+        assert compare(text(lines)) >= 26
 
 
 def test_a_line_of_many_more_members_ends_the_short_way() -> None:

@@ -24,6 +24,7 @@ IOS = {"platform": "ios", "token": "ab" * 32}
 ANDROID = {"platform": "android", "token": "cX9:APA91b-x_yz0123456789", "gateway": "fcm"}
 FILES: dict[str, Sequence[Mapping[str, Any]]] = {
     "one device": [{"user_id": "u1", "devices": [IOS], "locale": "de", "attributes": {"name": "Jürgen", "n": 1}}],
+    "one device and a column": [{"user_id": "u1", "devices": [IOS], "city": "Wien"}],
     "several devices": [{"user_id": "u1", "devices": [IOS, ANDROID]}, {"user_id": "u2", "devices": [ANDROID]}],
     "flat": [{"user_id": 7, **ANDROID, "updated_at": 1_700_000_000, "city": "Wien", "price": 1.5, "member": True}],
     "members left out": [{"user_id": "u1", **IOS, "locale": "de", "city": "x"}, {"user_id": "u2", **IOS}],

@@ -89,7 +89,8 @@ def test_names_in_small_letters_and_lists_are_taken() -> None:
     }
     two = {"Id": "f", "ChannelType": "GCM", "Address": "s", "User": {"UserId": "v"}}
     lines = f"[\n{json.dumps(one)},\n{json.dumps(two)}\n]\n"
-    for text in (lines, json.dumps([one, two]), f"{json.dumps(one)}\n{json.dumps(two)}\n"):
+    aggregated = f"[{json.dumps(one)}, \n {json.dumps(two)}]\n"  # as PostgreSQL's json_agg writes
+    for text in (lines, aggregated, json.dumps([one, two]), f"{json.dumps(one)}\n{json.dumps(two)}\n"):
         counts = EndpointCounts()
         first, second = records(text.splitlines(keepends=True), counts)
         assert (first["user_id"], first["attributes"], second["user_id"]) == ("u", {"Name": "Ann"}, "v")
