@@ -6,9 +6,11 @@ other hash follows: who they are is known again where an object has one of their
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from privacy.erased_bytes import CAPS, result
+from privacy.records import Unreadable
 from privacy.run_eraser import Doomed, RunEraser, Version
 from privacy.runs import Runs, run_counted
 from privacy.whom import Whom
@@ -53,5 +55,7 @@ class CountedEraser:
         for version in versions:
             pin = {"VersionId": version.pin} if version.pin else {}
             body = self._client.get_object(Bucket=self._bucket, Key=version.key, **pin)["Body"].read()
-            if result(CAPS, body, self._whom).erased:
-                yield (version.key, version.id), None
+            # One that is damaged stays, and is named in the end.
+            with suppress(Unreadable):
+                if result(CAPS, body, self._whom).erased:
+                    yield (version.key, version.id), None

@@ -3,7 +3,7 @@
 It can be repeated at any time, also after a crash: nothing is deleted before its tombstone is written.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -104,8 +104,8 @@ def erase(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progres
     # Ends: a run that has its summary is closed to the next pass, which waits for it no more; each turn takes one open
     # run away.
     while any(is_over(stack.s3, stack.bucket, run_id) for run_id in found.waits_for):
-        # A tombstone is named by its time: the next pass must not write over one of this.
-        now += timedelta(milliseconds=1)
+        # A tombstone is named by its time: the next pass must not write over one of this, which takes two times.
+        now += timedelta(milliseconds=2)
         again = _pass(stack, whom, by, now, on_progress)
         runs = {
             run_id: found.runs.get(run_id, 0) + again.runs.get(run_id, 0) for run_id in {**found.runs, **again.runs}
@@ -135,16 +135,33 @@ def _pass(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progres
         on_progress("files", n, len(versions))
     counted = CountedEraser(stack.s3, stack.bucket, whom, runs, doomed)
     counted.erase(eraser, versions, by, int(now.timestamp() * 1000))
+    known = len(whom.counted)
     files.delete_manifests(versions)
-    for key, id_ in doomed.versions:
-        stack.s3.delete_object(Bucket=stack.bucket, Key=key, VersionId=id_)
+    _delete(stack, doomed.versions)
     tests = _tests(stack, whom)
     # From the bucket as it is now, not from what this code meant to do.
     waiting, left = _remaining(stack, whom, runs, on_progress)
+    hashes_waiting, hashes_left = _remaining(stack, whom, runs, on_progress, are_hashes=True)
+    if hashes_left and len(whom.counted) > known:
+        # Who is only suspected somewhere is met here for the first time, where all is looked through.
+        gone, versions = set(doomed.versions), read_versions(stack)
+        for key in versions:
+            if has_hashes(key):
+                doomed.left.pop(key, None)
+        counted.erase(eraser, versions, by, int(now.timestamp() * 1000) + 1)
+        files.delete_manifests(versions)
+        _delete(stack, doomed.versions.keys() - gone)
+        hashes_waiting, hashes_left = _remaining(stack, whom, runs, on_progress, are_hashes=True)
+    waiting, left = waiting | hashes_waiting, left | hashes_left
     waits_for = tuple(sorted(set(waiting.values())))
     note_waiting(stack.s3, stack.bucket, waits_for, over=[sent.run_id for sent in runs.closed])
     reasons = {key: f"until run {run_id} has ended" for key, run_id in waiting.items()}
     return Erased(by_run, len(doomed.versions), tests, reasons, left | doomed.left, waits_for)
+
+
+def _delete(stack: Stack, versions: Iterable[tuple[str, str]]) -> None:
+    for key, id_ in versions:
+        stack.s3.delete_object(Bucket=stack.bucket, Key=key, VersionId=id_)
 
 
 def _is_of(key: str, run_id: str) -> bool:
@@ -282,13 +299,19 @@ def _tests(stack: Stack, whom: Whom) -> int:
     return count
 
 
-def _remaining(stack: Stack, whom: Whom, runs: Runs, on_progress: Progress) -> tuple[dict[str, str], dict[str, str]]:
-    """Objects that still have an erased user: those that an open run needs, with its id, and any others."""
+def _remaining(
+    stack: Stack, whom: Whom, runs: Runs, on_progress: Progress, *, are_hashes: bool = False
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Objects that still have an erased user: those that an open run needs, with its id, and any others.
+
+    Args:
+        are_hashes: of those that caps are counted by, or of all others. These first: who is met there may be counted.
+    """
     waiting: dict[str, str] = {}
     left: dict[str, str] = {}
     versions = [
         one for some in read_versions(stack).values() for one in some
-        if _way_of(stack, one.key) is not Way.NOBODY and one.size
+        if _way_of(stack, one.key) is not Way.NOBODY and one.size and has_hashes(one.key) is are_hashes
     ]  # fmt: skip
     for n, (version, body) in enumerate(_read(stack, versions), 1):
         if body is not None and (why := _why_left(_way_of(stack, version.key), version, body, whom)):

@@ -58,14 +58,21 @@ class Rewritten(msgspec.Struct, frozen=True):
 
 
 def result(folder: str, body: bytes, whom: Whom) -> Rewritten:
-    """One object of a run's results: gzipped lines, each of one user; or what the run counts for caps."""
+    """One object of a run's results: gzipped lines, each of one user; or what the run counts for caps.
+
+    Raises:
+        Unreadable: it is damaged.
+    """
     if folder == CAPS:
         return counted(body, whom)
     lines = unpacked(body).splitlines() if body else []
     kept: list[bytes] = []
     erased = 0
     for number, line in enumerate(lines):
-        value = msgspec.json.decode(line)
+        try:
+            value = msgspec.json.decode(line, type=dict[str, Any])
+        except NOT_JSON:
+            raise Unreadable("a line that is not JSON") from None
         if value.get("user_id") not in whom:
             kept.append(line)
             continue
@@ -98,8 +105,11 @@ def counted(body: bytes, whom: Whom) -> Rewritten:
         old.write_bytes(body)
         con.execute("CREATE TABLE erased (user UBIGINT)")
         con.executemany("INSERT INTO erased VALUES (?)", [[user] for user in whom.counted])
-        con.execute("CREATE TABLE counted AS FROM read_parquet(?)", [str(old)])
-        [found] = con.execute("SELECT count(*), count(*) FILTER (user IN (FROM erased)) FROM counted").fetchall()
+        try:
+            con.execute("CREATE TABLE counted AS FROM read_parquet(?)", [str(old)])
+            [found] = con.execute("SELECT count(*), count(*) FILTER (user IN (FROM erased)) FROM counted").fetchall()
+        except duckdb.Error:
+            raise Unreadable("a Parquet file that is damaged, or has no hashes of users") from None
         if not found[1]:
             return Rewritten(body, 0, found[0])
         con.sql("SELECT user FROM counted WHERE user NOT IN (FROM erased) ORDER BY user").write_parquet(str(new))

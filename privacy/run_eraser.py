@@ -121,7 +121,11 @@ class RunEraser:
             if answer is None:
                 continue
             body = answer["Body"].read()
-            new = result(folder, body, self._whom)
+            try:
+                new = result(folder, body, self._whom)
+            except Unreadable:
+                # It stays, and is named in the end.
+                continue
             if not new.erased:
                 continue
             if version.latest:

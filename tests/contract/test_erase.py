@@ -288,6 +288,42 @@ def test_what_caps_are_counted_by(stack: Stack, tmp_path: Path) -> None:
     assert counted(stack, keys[0], tmp_path) == before
 
 
+@pytest.mark.parametrize("key", ["audiences/a.jsonl", "standing/a.jsonl"])
+def test_who_is_only_suspected_is_taken_out_of_caps(stack: Stack, tmp_path: Path, key: str) -> None:
+    """By an erasure that knows hashes alone, wherever in the bucket the record is; its own file stays and is named."""
+    erased(stack, "zz", "yy", "user-1-000000003")
+    run = made(stack)
+    cut = f"audiences/cut/run_id={run.run_id}/1/caps/day=2026-11-28.parquet"
+    for where in (caps_key(run.run_id), cut):
+        count(stack, where, tmp_path, "zz", "yy", "user-1-000000003", "user-1-000000007")
+    put(stack, f"audiences/cut/run_id={run.run_id}/1/_manifest.json", b"{}")
+    put(stack, key, b'{"customer_id": "zz", "friend": "yy"}\n')
+    assert list(erased(stack).left) == [key]
+    assert not hashes_left(stack, tmp_path, "zz", "yy", "user-1-000000003")
+    assert counted(stack, caps_key(run.run_id), tmp_path) == {hash_of_user("user-1-000000007")}
+    tombstones = stack.s3.list_objects_v2(Bucket=stack.bucket, Prefix=f"{PREFIX}run_id={run.run_id}/")["Contents"]
+    assert sum(one["Key"].endswith("-caps.json") for one in tombstones) == 2
+    assert audit(stack.s3, stack.bucket, run.run_id).in_words == "proved, 1 erased"
+
+
+def test_damaged_results_and_caps_are_named(stack: Stack, tmp_path: Path) -> None:
+    """An erasure does all else, and says which cannot be read."""
+    run = made(stack)
+    count(stack, caps_key(run.run_id), tmp_path, *(f"u-{n}" for n in range(5_000)))
+    body = stack.s3.get_object(Bucket=stack.bucket, Key=caps_key(run.run_id))["Body"].read()
+    cut = f"audiences/cut/run_id={run.run_id}/1/caps/day=2026-11-28.parquet"
+    invalid = f"invalid/run_id={run.run_id}/x.jsonl.gz"
+    for key in (caps_key(run.run_id), cut, caps_key("f" * 20)):
+        put(stack, key, body[:4] + b"\xff" * 20_000 + body[20_004:])
+    put(stack, invalid, gzip.compress(b'{"user_id": "b"}\n{"user_id": "rows", '))
+    found = erased(stack, "rows")
+    assert {key for key in found.left if "older version" not in key} == {
+        caps_key(run.run_id), cut, caps_key("f" * 20), invalid,
+    }  # fmt: skip
+    assert found.runs == {run.run_id: 1}
+    assert set(left(stack, {"rows"})) <= {invalid}
+
+
 def test_an_open_run_counts_on(stack: Stack, tmp_path: Path) -> None:
     """Until it is over what it counts waits; then its own rows give the ids again, and the next pass needs none."""
     run = made(stack)
