@@ -130,7 +130,7 @@ def _keys_of(client: "S3Client", bucket: str, key: str) -> Iterator[tuple[str, s
             tables.setdefault(*table)
         # `_temporary` is of a job of Hadoop's or Spark's that is still writing, or has failed. Consoles write an empty
         # object for a folder, and an empty file has no rows.
-        *folders, name = found.removeprefix(prefix).split("/")
+        folders, name = found.removeprefix(prefix).split("/")[:-1], found.rpartition("/")[2]
         if size and "_temporary" not in folders and _is_data(name) and matches(found):
             taken.append(found)
     for folder, kind in tables.items():
