@@ -282,7 +282,9 @@ def found_in_words(found: Found) -> str:
     rest = [one.replace(" pushes ", " ", 1).replace(" push ", " ", 1) for one in said[1:]]
     campaigns = counted(len({row.campaign_id for row in found.rows}), "campaign")
     sent = [f"In {campaigns}: {', '.join([*said[:1], *rest])}."] if said else []
-    left_out = [f"Left out of {counted(len(found.excluded), 'campaign')}."] if found.excluded else []
+    # A worker that took over may have written the same entry once more.
+    runs = {one.run_id for one in found.excluded}
+    left_out = [f"Left out of {counted(len(runs), 'campaign')}."] if runs else []
     return " ".join([*sent, *left_out])
 
 

@@ -2,7 +2,7 @@
 
 A record or a row with a valid `user_id` is that user's, and nothing else of it is looked at. All else is looked
 through, by the one rule of `privacy.id_shapes`. What is found may be an id and may be a word: it is named, so that a
-person sees to it, and never deleted.
+person sees to it, and not deleted. Only what cannot be read and the stack made for itself goes (`MADE_HERE`).
 
 A whole number may be anything. It counts
 

@@ -18,7 +18,7 @@ from audiences.database import Limits
 from notifier.model.run import Ending, Run, source_of
 from notifier.stores.ledger import DynamoLedger
 from privacy.erase import Erased, Stack, erase
-from privacy.places import PREFIXES, TABLES
+from privacy.places import MADE_HERE, PREFIXES, TABLES
 from privacy.whom import suppress
 from reporting.proof.audit import audit
 from reporting.proof.erased import PREFIX, Tombstone
@@ -173,6 +173,22 @@ def test_a_list_of_a_shape_that_is_no_more(stack: Stack) -> None:
     put(stack, "suppression/_erased/older.json", b'["hmac-sha256:' + b"0" * 64 + b'", "id-shape:?"]')
     put(stack, "standing/n.jsonl", b'{"n": 1}\n')
     assert erased(stack).is_done
+
+
+def test_what_was_made_here_and_cannot_be_read_is_deleted_on_suspicion(stack: Stack) -> None:
+    """And nothing else: docs/audit.md names these folders, each of them."""
+    for folder in (*MADE_HERE, "audiences/own/"):
+        put(stack, f"{folder}a.txt", b"Of rows, by hand.")
+        put(stack, f"{folder}b.txt", b"Of b, by hand.")
+        put(stack, f"{folder}c.jsonl", b'{"customer": "rows"}\n')
+    found = erased(stack, "rows")
+    there = {one["Key"] for one in stack.s3.list_objects_v2(Bucket=stack.bucket, Prefix="audiences/")["Contents"]}
+    folders = {*MADE_HERE, "audiences/own/"}
+    kept = {f"{folder}{name}" for folder in folders for name in ("b.txt", "c.jsonl")} | {"audiences/own/a.txt"}
+    assert there == kept
+    assert set(found.left) == {key for key in kept if not key.endswith("b.txt")}
+    said = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8").partition("cannot read (a Parquet file")[2]
+    assert set(MADE_HERE) == set(re.findall(r"`(audiences/[a-z_]+/)`", said.partition(")")[0]))
 
 
 def test_older_versions_that_are_only_suspected_are_named(stack: Stack) -> None:
