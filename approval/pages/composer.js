@@ -2,7 +2,7 @@
 // that the server answers with takes the place of this one. So there is one way to render, and nothing is drawn here.
 (() => {
   "use strict";
-  const EVERY_MS = 2000, TYPING_MS = 250, SAVING_MS = 1500;
+  const EVERY_MS = 2000, TYPING_MS = 250, SAVING_MS = 1500, LATE_MS = 5000;
   const { localise, later, put } = window.pages;
   const $ = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -129,16 +129,20 @@
   });
 
   // ---- live while typing: one question at a time, the last one wins
-  let timer, isAsking = false, isStale = false, failures = 0;
+  let timer, isAsking = false, isStale = false, isLate = false, failures = 0, stop;
   const touched = new Set();
   const show = async () => {
     clearTimeout(timer);
-    if (isAsking) { isStale = true; return; }
+    if (isAsking) { isStale = true; if (isLate) stop.abort(); return; }
     isAsking = true;
+    isLate = false;
+    stop = new AbortController();
+    // An answer that never comes must not keep the phone at an older text: it is given up for a newer question.
+    const waiting = setTimeout(() => { isLate = true; if (isStale) stop.abort(); }, LATE_MS);
     const here = form();
     let isAnswered = false;
     try {
-      const answer = await fetch(here.dataset.preview, { ...asked, method: "POST", body: new URLSearchParams(new FormData(here)) });
+      const answer = await fetch(here.dataset.preview, { ...asked, signal: stop.signal, method: "POST", body: new URLSearchParams(new FormData(here)) });
       if (answer.ok && here === form()) {
         const shown = await answer.json();
         draw(shown);
@@ -146,6 +150,7 @@
       }
       isAnswered = answer.ok;
     } catch { /* the network is away, or the session has ended */ }
+    clearTimeout(waiting);
     isAsking = false;
     failures = isAnswered ? 0 : failures + 1;
     if (failures && failures < 4) timer = setTimeout(show, EVERY_MS * failures); // then the next key tries again

@@ -157,6 +157,28 @@ def test_a_preview_that_failed_is_asked_for_again(people: People, office: Office
     assert len(failed) == 2
 
 
+@pytest.mark.slow
+def test_a_preview_that_is_not_answered_keeps_no_later_one_waiting(people: People, office: Office) -> None:
+    """What was typed after it is asked for once the first question takes too long, and shown."""
+    ann = people.sign_in(ANN)
+    open_new(ann)
+    hung: list[Route] = []
+
+    def leave_the_first(route: Route) -> None:
+        if hung:
+            route.continue_()
+        else:
+            hung.append(route)
+
+    ann.route(re.compile(r"/preview"), leave_the_first)
+    title = ann.get_by_label("Title", exact=True).first
+    with ann.expect_request(re.compile(r"/preview")):
+        title.fill("First")
+    title.fill("Second")
+    expect(ann.locator(".phone .t")).to_have_text("Second", timeout=15_000)
+    assert len(hung) == 1
+
+
 def open_new(page: Page) -> None:
     """A new draft, with its script at work: whoever clicks before that has the form sent by the browser."""
     with page.expect_navigation(url=re.compile(r"/requests/[^/?]+$"), wait_until="load"):
