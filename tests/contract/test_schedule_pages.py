@@ -30,6 +30,7 @@ from approval.functions import NoAnswer
 from approval.schedules import Schedules
 from approval.taken_audiences import TakenAudience
 from notifier.model.account import Account, ArmAccount
+from notifier.stores.ledger import DynamoLedger
 from sandbox.schedule_twins import Clock, FolderTexts, PlayedStore
 from schedules.batch import values_of
 from schedules.control import Control, Refused
@@ -751,6 +752,39 @@ def test_no_preview_is_made_while_everything_is_on_hold(site: Site) -> None:
     assert answer.status == 409
     assert "wrong prices" in answer.body
     assert not site.schedules.around.asked
+
+
+REFUSED_IN_A_HOLD = ("approve", "decide", "keep", "now", "preview")
+
+
+def test_what_a_hold_refuses_is_not_offered(site: Site) -> None:
+    """No step of a schedule that is refused during a hold has a button then; the page says who may release it."""
+    site.save(text())
+    site.approve(site.bob)
+    site.schedules.around.users = 5000
+    site.schedules.clock.s += 3600
+    for _ in range(4):
+        site.schedules.tick()
+        site.schedules.clock.s += 60
+    site.save(text("Hello"))
+    path = f"/schedules/{NAME}"
+    ledger = DynamoLedger(site.world.client("dynamodb"), LEDGER, lambda: 1_763_700_000.0)
+
+    def offered() -> set[str]:
+        return set(re.findall(rf'{path}/(\w+)"', site.bob.get(path).body))
+
+    assert offered() >= set(REFUSED_IN_A_HOLD)
+    ledger.set_hold(CAT, "wrong prices")
+    try:
+        page = words(site.bob.get(path).body)
+        for nothing in ("approved", "decided", "counted"):
+            assert f"On hold: nothing is {nothing} until it is released. You may release it" in page
+        assert not offered() & set(REFUSED_IN_A_HOLD)
+        assert offered() >= {"pause", "ready"}
+        assert "An approver may release it." in words(site.ann.get(path).body)
+    finally:
+        ledger.release_hold(CAT)
+    assert offered() >= set(REFUSED_IN_A_HOLD)
 
 
 def test_approved_requests_are_in_the_calendar(site: Site) -> None:

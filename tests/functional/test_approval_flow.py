@@ -104,8 +104,12 @@ def test_from_request_to_batch_file(world: World) -> None:
 
 
 def test_while_all_is_held(world: World) -> None:
-    """Each page of those who are signed in says who, since when and why; nothing is approved before the release."""
+    """Each page of those who are signed in says who, since when and why; nothing is approved before the release.
+
+    In place of what approves is who may release it. What was posted all the same is refused with the reason.
+    """
     id_ = new_request(world.browser(ANN), world)
+    fields = decision(world.browser(BOB), id_)
     ledger = DynamoLedger(world.client("dynamodb"), LEDGER, lambda: 1_763_700_000.0)
     ledger.set_hold("cat@example.com", "wrong <prices>")
     bob = world.browser(BOB)
@@ -115,11 +119,18 @@ def test_while_all_is_held(world: World) -> None:
         assert "cat@example.com" in page
         assert "wrong &lt;prices&gt;" in page
     assert "On hold" not in world.browser().get("/sign-in").body
-    approve(bob, id_)
+    refused = bob.post(f"/requests/{id_}/approve", fields)
+    assert refused.status == 409
+    assert "Nothing is approved while everything is on hold: held by cat@example.com" in refused.body
+    for page in (bob.get(f"/requests/{id_}").body, refused.body):
+        assert "/approve" not in page
+        assert "On hold: nothing is approved until it is released. You may" in page
+        assert f'action="{STAGE}/requests/{id_}/reject"' in page
     objects = world.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=f"batches/{id_}")
     assert objects["KeyCount"] == 0
     ledger.release_hold("cat@example.com")
     assert "On hold" not in bob.get("/requests").body
+    assert f'action="{STAGE}/requests/{id_}/approve"' in bob.get(f"/requests/{id_}").body
     assert approve(bob, id_) == 303
     assert batch(world, id_)
 

@@ -14,6 +14,7 @@ import pytest
 from approval.pages import utc
 from notifier.model.account import Account, ArmAccount
 from notifier.model.run import source_of
+from notifier.stores.ledger import DynamoLedger
 from reporting.pictures import WIDE, curve_picture, interval_picture
 from tests.approval_site import ANN, BOB, BUCKET, CAT, FORM, LEDGER, Browser, World, decision, moto_server, new_request
 
@@ -346,6 +347,21 @@ def test_the_winner_by_a_person(sent: Sent, schedules: Schedules) -> None:
     assert sent.bob.post(path, {"arm": "long"}).status == 303
     assert schedules.events == [{"action": "winner", "run_id": sent.run_id, "arm": "long", "by": BOB}]
     assert "<strong>winner decided</strong> by bob@example.com: long goes to the others" in sent.page()
+
+
+def test_no_winner_is_decided_on_the_page_during_a_hold(sent: Sent) -> None:
+    """In its place the approver reads who may release everything; after the release it is there again."""
+    sent.lane()
+    sent.decided(state="stopped", words="no variant is shown to be better than no push")
+    ledger = DynamoLedger(sent.world.client("dynamodb"), LEDGER, lambda: 1_763_700_000.0)
+    ledger.set_hold(CAT, "wrong prices")
+    try:
+        page = sent.page(sent.bob)
+        assert "On hold: nothing is decided until it is released. You may" in page
+        assert "/decide_winner" not in page
+    finally:
+        ledger.release_hold(CAT)
+    assert "/decide_winner" in sent.page(sent.bob)
 
 
 def test_a_winner_that_is_not_decided(sent: Sent) -> None:
