@@ -12,6 +12,7 @@ from approval.file_picker import ROOTS, FilePicker, Listing
 from approval.form import Faults, Form, flat
 from approval.form_campaign import plan_of
 from approval.form_check import FormCheck
+from approval.form_size import length_faults
 from approval.page_frame import PageFrame
 from approval.people import domains, mail_recipients
 from approval.preview import campaign_for_preview
@@ -71,6 +72,7 @@ class EditView:
         shown: Shown = Shown(),  # noqa: B008 - frozen
         *,
         has_names: bool = True,
+        is_saved: bool = True,
     ) -> str:
         """The form.
 
@@ -78,6 +80,7 @@ class EditView:
             listing: of the files to choose from; by default the newest under `audiences/`.
             focus: the field to begin with, where no fault is: of a block that was just added.
             costs: what counting the audience would read: shown with a button that confirms it.
+            is_saved: whether the draft is what the form says.
             has_names: whether the schedules are asked for their names; not where they have just not answered.
         """
         offered, taken = self._audiences.offered(), self._audiences.taken_by(form)
@@ -87,6 +90,7 @@ class EditView:
             call,
             request=request,
             form=form,
+            is_saved=is_saved,
             faults=faults or {},
             chosen_files=self._picker.there(form.audience),
             chosen_keys=form.audience,
@@ -121,6 +125,7 @@ class EditView:
         campaign = campaign_for_preview(form, self._now())
         _, seen, faults = self._check.read(form, call.visitor.email if call.visitor else "")
         not_counted = self._audiences.not_counted(seen)
+        faults |= length_faults(form)
         left = faults | ({"audience": not_counted} if not_counted and "audience" not in faults else {})
         start = max(plan_of(form)[0] or self._now(), self._now())
         status = self._status.values(request, seen) if request is not None else {"tests": (), "live": False}

@@ -13,7 +13,9 @@ MAX_LANGUAGES = 30
 MAX_VARIANTS = 8
 MAX_SOURCES = 10
 MAX_FILTERS = 5
-MAX_FIELD_CHARS = 5_000
+MAX_READ_CHARS = 20_000
+"""Of a field. What is shown again must not outgrow an answer of Lambda: the main text is in the fields of each variant,
+too. `form_size` says how much is kept."""
 MAX_DIGITS = 10
 HOWS = ("and", "or", "without")
 TEXTS = ("title", "body", "image_url", "deep_link")
@@ -134,8 +136,8 @@ def read_form(fields: Fields) -> Form:
         Malformed: more languages or variants than the form can have, or an overlong field.
     """
     for name, values in fields.items():
-        if any(len(value) > MAX_FIELD_CHARS for value in values):
-            raise Malformed(f"{name[:40]}: over {MAX_FIELD_CHARS} characters")
+        if any(len(value) > MAX_READ_CHARS for value in values):
+            raise Malformed(f"{name[:40]}: over {MAX_READ_CHARS:,} characters")
     # Numbers in the field names keep their meaning while empty languages are dropped: a variant's text n belongs to the
     # language n as posted, not to the n-th that is left.
     languages = _languages(fields)

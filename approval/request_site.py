@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from http import HTTPStatus
 
-from approval.composer import read_shown
+from approval.composer import label_of, read_shown
 from approval.decisions import Decisions
 from approval.form import Form, Malformed, first_of_new, read_form, read_place, with_one_more, without
+from approval.form_size import length_faults
 from approval.notifications import Notifications, not_mailed
 from approval.people import Person
 from approval.request import Forbidden, Incomplete, Refused, Request, State
@@ -78,7 +79,11 @@ class RequestSite:
         if button in ("remove", "take"):
             block = read_place(call.fields, block)
         form = without(read_form(call.fields), block) if button == "remove" else read_form(call.fields)
-        saved = self._service.save(id, person_of(call), form, whole(call.one("version")))
+        version = whole(call.one("version"))
+        if faults := length_faults(form):
+            shown = self._views.not_saved(call, id, form, faults, version)
+            return _compressed(shown, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        saved = self._service.save(id, person_of(call), form, version)
         try:
             form, faults = self._audiences.take(form, block if button == "take" else "")
         except NotTaken as error:
@@ -123,6 +128,8 @@ class RequestSite:
         """Save what is being typed, for the page's script: the draft's new version, or why it is not saved."""
         try:
             form, version = read_form(call.fields), whole(call.one("version"))
+            for field, fault in length_faults(form).items():
+                return data({"refused": f"Not saved. {label_of(field, form)}: {fault}"})
             saved = self._service.save(id_, person_of(call), form, version, by_itself=True)
         except (Refused, Malformed) as error:
             return data({"refused": str(error)})

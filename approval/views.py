@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from datetime import datetime
 
+import msgspec
+
 from approval.access import LinkData
 from approval.audience_view import AudienceView
 from approval.card_view import CardView
@@ -10,7 +12,7 @@ from approval.config import Settings
 from approval.device_view import device_view
 from approval.edit_view import EditView
 from approval.file_picker import FilePicker
-from approval.form import Faults
+from approval.form import Faults, Form
 from approval.form_check import FormCheck
 from approval.list_view import ListView
 from approval.looks import Looks
@@ -18,7 +20,7 @@ from approval.page_frame import PageFrame
 from approval.pages import Pages
 from approval.remark_view import RemarkView
 from approval.remarks import Remarks
-from approval.request import State
+from approval.request import Request, State
 from approval.request_audiences import RequestAudiences
 from approval.request_service import RequestService
 from approval.request_status import RequestStatus
@@ -105,15 +107,27 @@ class Views:
     def request(self, call: Call, id_: str, notice: str = "") -> str:
         """The form, for the requester of a draft; for everybody else the request to read."""
         request = self._store.request(id_)
-        is_mine = call.visitor is not None and is_same_person(call.visitor.email, request.requester)
-        if (
-            request.state_at(self._service.now_ms) is State.DRAFT
-            and is_mine
-            and call.visitor
-            and call.visitor.person.is_requester
-        ):
+        if self._may_edit(call, request):
             return self.edit(call, request, request.form, notice=notice)
         return self._review(call, request, notice)
+
+    def not_saved(self, call: Call, id_: str, form: Form, faults: Faults, version: int | None) -> str:
+        """The form of a draft as it was typed, which is not saved. `version`: of the draft that it was typed into."""
+        request = self._store.request(id_)
+        if not self._may_edit(call, request):
+            return self._review(call, request, "Nothing was changed.")
+        # With the version of that page: what another window has saved since then is not written over.
+        shown = msgspec.structs.replace(request, version=request.version if version is None else version)
+        return self.edit(call, shown, form, faults, is_saved=False)
+
+    def _may_edit(self, call: Call, request: Request) -> bool:
+        """Whether it is a draft of the visitor's own."""
+        return (
+            request.state_at(self._service.now_ms) is State.DRAFT
+            and call.visitor is not None
+            and call.visitor.person.is_requester
+            and is_same_person(call.visitor.email, request.requester)
+        )
 
     # -- devices ------------------------------------------------------------------------------------------------------
 

@@ -203,7 +203,7 @@
     body.set("do", "autosave");
     saving = fetch(form().action, { ...asked, redirect: "manual", method: "POST", body, keepalive: keepalive === true })
       .then(async (answer) => {
-        const saved = answer.ok ? await answer.json() : { refused: "Not saved: you are signed out, or the network is away." };
+        const saved = answer.ok ? await answer.json() : { refused: `Not saved: ${answer.status === 413 ? "the texts are too long" : "you are signed out, or the network is away"}.` };
         isOld = isDirty; // more was typed meanwhile: it is saved next, and said then
         if ("version" in saved) form().elements.version.value = saved.version;
         else isDirty = true; // kept by the browser when the page is left
@@ -245,7 +245,7 @@
       if (box) box.checked = is;
     }
   };
-  const answered = (html, sent) => {
+  const answered = (html, sent, isSaved) => {
     const fresh = new DOMParser().parseFromString(html, "text/html");
     if (!$("[data-preview]", fresh)) return false;
     const isNew = (now, before) => now.filter((one) => !before.some((other) => one.every((part, n) => part === other[n])));
@@ -262,7 +262,7 @@
     localise($("main"));
     later($("main"));
     begin();
-    if (isTyped && !doing.startsWith("remove")) { isDirty = true; saveTimer = setTimeout(save, SAVING_MS); }
+    if (!isSaved || (isTyped && !doing.startsWith("remove"))) { isDirty = true; saveTimer = setTimeout(save, SAVING_MS); }
     const first = $("[autofocus]") || document.getElementById(focus);
     scrollTo(0, before);
     if (first) { reveal(first); first.focus({ preventScroll: !first.matches("[autofocus]") }); }
@@ -291,7 +291,7 @@
     try {
       const answer = await fetch(target.action, { ...asked, method: "POST", body });
       const html = await answer.text();
-      if (answered(html, sent)) {
+      if (answered(html, sent, answer.ok)) {
         memory?.removeItem(kept);
         const button = next && $(`[form=request-form][value="${next}"], #request-form button[value="${next}"]`);
         next = "";

@@ -227,3 +227,32 @@ def variants(page: Page) -> int:
         page.get_by_role("tab", selected=True).first.focus()
     page.locator("#control_percent").fill("10")
     return 6
+
+
+@pytest.mark.slow
+def test_what_is_too_long_is_never_lost(people: People, office: Office) -> None:
+    """The page says which text it is, and keeps it; also where it is more than the server reads, after the way back."""
+    ann = people.sign_in(ANN, bypass_csp=True)
+    ann.goto(f"{office.url}/requests")
+    open_new(ann)
+    ann.locator("#name").fill("too-long")
+    text = "x" * 5_001
+    ann.locator("#body").fill(text)
+    expect(ann.locator("[data-saved]")).to_contain_text("Not saved. Text: 5,001 characters", timeout=20_000)
+    expect(ann.locator("#body-fault")).to_contain_text("at most 5,000 are kept")
+    ann.get_by_role("button", name="Make variants").click()
+    expect(ann.get_by_role("alert")).to_have_text("One field needs another look.")
+    expect(ann.locator("#body")).to_have_value(text)
+    ann.goto(f"{office.url}/requests")  # away, and back
+    ann.go_back()
+    expect(ann.locator("#body")).to_have_value(text)
+    endless = "y" * 1_000_001
+    ann.locator("#body").fill(endless)
+    expect(ann.locator("[data-saved]")).to_have_text("Not saved: the texts are too long.", timeout=20_000)
+    ann.get_by_role("button", name="Send for review").click()
+    expect(ann.get_by_role("heading", name="This did not work")).to_be_visible()
+    ann.get_by_role("link", name="Back to the page").click()
+    expect(ann.locator("#body")).to_have_value(endless)
+    ann.locator("#body").fill("Short")
+    expect(ann.locator("[data-saved]")).to_contain_text(re.compile("^Saved"), timeout=20_000)
+    people.said.clear()  # the browser notes each 413

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -146,3 +147,66 @@ def test_each_users_own_time_from_the_form_to_the_batch_file(world: World) -> No
     assert campaign["local_time"] == {"at": "09:00", "fallback_timezone": "Europe/London", "date": "2026-12-01"}
     assert campaign["quiet"] is None
     assert "not_before" not in campaign
+
+
+LOCALES = (
+    "af", "ar", "az", "bg", "bn", "ca", "cs", "da", "de", "el", "es", "et", "fa", "fi", "fr",
+    "gu", "hi", "hr", "hu", "hy", "id", "is", "it", "ja", "ka", "kk", "km", "ko", "lt", "lv",
+)  # fmt: skip
+
+
+def long_texts(letter: str, chars: int) -> dict[str, str]:
+    """A text of its own for each of 8 variants in each of 30 languages."""
+    found = {**FORM, "title": "Hi", "body": "Main"}
+    for n, locale in enumerate(LOCALES):
+        found |= {f"languages.{n}.locale": locale, f"languages.{n}.title": f"Title {n}"}
+    for v in range(8):
+        found |= {f"variants.{v}.name": "abcdefgh"[v], f"variants.{v}.percent": "12.5"}
+        for n in range(30):
+            found[f"variants.{v}.languages.{n}.body"] = f"{v} {n} {letter * chars}"
+    return found
+
+
+def test_a_draft_in_thirty_languages_of_any_alphabet_is_kept(world: World) -> None:
+    """As a browser sends it it has up to nine bytes for a letter: what counts is what is kept."""
+    ann = world.browser(ANN)
+    id_ = draft(ann)
+    fields = {**long_texts("\u3042", 200), "version": "0", "do": "save"}
+    assert len(urlencode(fields)) > 400_000
+    assert ann.post(f"/requests/{id_}", fields).status == 303
+    assert "7 29 " + "\u3042" * 200 in ann.get(f"/requests/{id_}").body
+
+
+def test_what_was_typed_is_there_when_it_is_too_long(world: World) -> None:
+    """The page that says so has all of it, names the longest text, and says that it is not saved; with every button."""
+    ann = world.browser(ANN)
+    id_ = draft(ann)
+    ann.post(f"/requests/{id_}", {**FORM, "title": "Before", "version": "0", "do": "save"})
+    before = world.items()
+    fields = {**long_texts("x", 900), "version": "1"}
+    fields["variants.2.languages.3.body"] += "longer"
+    for button in ("save", "submit", "count", "test", "add_variant", "remove:variants.1"):
+        answer = ann.post(f"/requests/{id_}", {**fields, "do": button})
+        assert answer.status == 413, button
+        kept = [text for name, text in fields.items() if name.endswith("body") and not name.startswith("variants.1.")]
+        assert all(f">{text}</textarea>" in answer.body for text in kept), button
+        assert "bytes, and at most 180,000 are kept. This is the longest, with 910." in answer.body
+        assert re.search(r"<span[^>]* data-saved>Not saved</span>", answer.body)
+        assert answer.field("version") == "1"
+    said = json.loads(ann.post(f"/requests/{id_}", {**fields, "do": "autosave"}).body)
+    assert said["refused"].startswith("Not saved. c in bg: Text: All texts together have ")
+    shown = json.loads(ann.post("/preview", fields).body)
+    assert "variants.2.languages.3.body" in shown["faults"]
+    assert world.items() == before
+
+
+def test_a_field_that_is_too_long_is_named(world: World) -> None:
+    """With what was typed in it, on the draft's own page; nobody else's."""
+    ann = world.browser(ANN)
+    id_ = draft(ann)
+    fields = {**FORM, "body": "x" * 5_001, "version": "0", "do": "save"}
+    answer = ann.post(f"/requests/{id_}", fields)
+    assert answer.status == 413
+    assert "x" * 5_001 in answer.body
+    assert "5,001 characters are too many: at most 5,000 are kept." in answer.body
+    assert world.browser("x@marketing.example.com").post(f"/requests/{id_}", fields).body.count("x" * 5_001) == 0

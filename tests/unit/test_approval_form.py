@@ -19,6 +19,7 @@ from approval.form import (
     without,
 )
 from approval.form_campaign import gateway_faults, read_campaign_of
+from approval.form_size import length_faults
 from approval.pages import Pages
 from notifier.model.campaign_reading import read_campaign
 from notifier.model.caps import Cap, CapDefaults
@@ -122,7 +123,23 @@ def test_too_much_is_refused() -> None:
     with pytest.raises(Malformed):
         typed(**{f"languages__{n}__title": "x" for n in range(31)})
     with pytest.raises(Malformed):
-        typed(title="x" * 5001)
+        typed(title="x" * 20_001)
+
+
+def test_how_long_a_form_may_be() -> None:
+    """Up to 5,000 characters a field, and 180,000 bytes in all as they are stored; the field to shorten is named."""
+    assert length_faults(typed(title="x" * 5_000)) == {}
+    assert length_faults(typed(title="x" * 5_001, body="y")) == {
+        "title": "5,001 characters are too many: at most 5,000 are kept."
+    }
+    form = Form(title="'" * 3_800, languages=tuple(Texts("de", title="ж" * 1_450, body='"' * 1_400) for _ in range(30)))
+    rest = 180_000 - len(msgspec.json.encode(form)) - len(',"body":""')
+    assert 0 < rest < 5_000
+    assert length_faults(msgspec.structs.replace(form, body="x" * rest)) == {}
+    assert length_faults(msgspec.structs.replace(form, body="x" * (rest + 1))) == {
+        "body": "All texts together have 180,001 bytes, and at most 180,000 are kept. "
+        f"This is the longest, with {rest + 1:,}."
+    }
 
 
 def test_rows_come_and_go() -> None:
