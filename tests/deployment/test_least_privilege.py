@@ -142,7 +142,7 @@ def erase_a_person(trial: Trial, url: str) -> None:
 def play_schedule(trial: Trial) -> None:
     """A schedule is adopted, and two of its occurrences are fired, prepared and written: the clock is put back.
 
-    The first of them has too many users: an approver is asked, and decides.
+    The first of them has too many users: an approver is asked, and decides. Before them its audience is previewed.
     """
     schedule, lambda_ = trial.sandbox.function("ScheduleFunction").name, trial.sandbox.lambda_
     body = {
@@ -158,6 +158,8 @@ def play_schedule(trial: Trial) -> None:
     for key, text in (("conversions/seen.json", source), ("schedules/yearly.json", body)):
         trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=json.dumps(text).encode())
     assert ask(lambda_, schedule, {})["adopted"] == 1
+    preview = {"action": "preview", "schedule": "yearly"}
+    wait_until(lambda: ask(lambda_, schedule, preview).get("examples"), 60, "some users of a preview", every_s=0.5)
     for minute in ("2026-01-01T0000", "2026-01-01T0001"):
         now_ms = int(time.time() * 1000)
         trial.sandbox.client("dynamodb").update_item(
