@@ -20,6 +20,7 @@ from audiences.cut_rules import hash_of_user
 from audiences.destinations import Bucket
 from audiences.watch import Progress
 from notifier.model.caps import NO_CAPS, RunCaps
+from notifier.model.local_time import QUIET
 from notifier.model.preparation import Preparation
 from notifier.model.run import state_key
 from notifier.model.time_zones import zone_named
@@ -33,6 +34,12 @@ NEVER_ASKED = frozenset({"too_large", "too_late", "suppressed"})
 class _Row(msgspec.Struct, frozen=True):
     user_id: str
     reason: str | None = None
+    attempts: int = 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether the user was held, or asked for. Quiet hours end a push before its first request, and after it."""
+        return self.reason not in NEVER_ASKED and (self.reason != QUIET or self.attempts > 0)
 
 
 class _Campaign(msgspec.Struct, frozen=True):
@@ -119,4 +126,4 @@ class CapCounter:
     def _users_in(self, key: str) -> set[int]:
         body = self._bucket.read(key)
         rows = _row.decode_lines(gzip.decompress(body)) if body else []
-        return {hash_of_user(row.user_id) for row in rows if row.reason not in NEVER_ASKED}
+        return {hash_of_user(row.user_id) for row in rows if row.counts}

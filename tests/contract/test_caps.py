@@ -153,10 +153,13 @@ class World:
         counter = CapCounter(self.s3, self.bucket, self.objects, self.locks)
         assert counter(asked, self.folder / "work", lambda *_: None)
 
-    def settle(self, run_id: str, *rows: tuple[str, str | None]) -> None:
+    def settle(self, run_id: str, *rows: tuple[str, str | None], attempts: int = 1) -> None:
         """Rows of a run, of user ids and reasons, two in an object."""
         for n in range(0, len(rows), 2):
-            lines = [json.dumps({"user_id": name, "reason": reason}).encode() for name, reason in rows[n : n + 2]]
+            lines = [
+                json.dumps({"user_id": name, "reason": reason, "attempts": attempts}).encode()
+                for name, reason in rows[n : n + 2]
+            ]
             key = f"rows/run_id={run_id}/batch={n:08d}.json.gz"
             self.s3.put_object(Bucket=self.bucket, Key=key, Body=gzip.compress(b"\n".join(lines)))
         self.s3.put_object(Bucket=self.bucket, Key=f"rows/run_id={run_id}/_probe", Body=b"")
@@ -486,6 +489,15 @@ def test_plain_files_count_after_the_send(world: World) -> None:
     assert world.cut("a2", ONE_A_DAY).users == USERS - 7 + len(
         [n for n in range(7) if zone_of(f"u{n}") in ZONES[1:4:2]]
     )
+
+
+@pytest.mark.parametrize(("attempts", "counted"), [(0, 0), (2, 1)])
+def test_quiet_hours_before_the_first_request_count_nobody(world: World, attempts: int, counted: int) -> None:
+    """Their push was dropped: nobody has had it. After a request the phone may have shown it."""
+    world.begin("a1", prepared=False)
+    world.settle("a1", ("u1", "quiet"), attempts=attempts)
+    world.count_ended("a1")
+    assert sum(map(len, world.counted().values())) == counted
 
 
 def test_the_estimate_knows_the_caps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
