@@ -14,11 +14,11 @@ from privacy.counted import CountedEraser, has_hashes
 from privacy.erased_bytes import CAPS, document, listed, result
 from privacy.places import MADE_HERE, PREFIXES, Way
 from privacy.records import Unreadable, user_of
-from privacy.run_eraser import READERS, Doomed, RunEraser, Version
+from privacy.run_eraser import GONE, IN_THIS_MOMENT, READERS, Doomed, RunEraser, Version
 from privacy.runs import Runs, is_over, read_runs
 from privacy.suspicion import MAX_CHARS, has_user, is_of_user
 from privacy.waiting import note_waiting
-from privacy.whom import FOLDER, Whom
+from privacy.whom import FOLDER, REFUSED, Whom
 
 OBJECTS_PER_S = 30
 """About so many objects a second are read, and read again to see that nobody is left: measured by tests.bench.erase."""
@@ -29,6 +29,8 @@ GZIP_FACTOR = 8
 """Gzipped, so many bytes of an audience are one."""
 AHEAD, SMALL_BYTES = 128, 1_000_000
 """So many objects are fetched ahead, if each is no larger: this bounds the memory."""
+REWRITES = 5
+"""So often a file is read and rewritten that somebody else writes at the same time."""
 _RESULTS = tuple(prefix for prefix, way in PREFIXES.items() if way is Way.RESULT)
 
 Progress = Callable[[str, int, int], object]
@@ -204,33 +206,52 @@ class _Files:
         if _is_manifest(key) and not version.latest:
             self._doomed.versions[key, version.id] = None
             return
-        answer = _get(self._stack, version)
-        if answer is not None:
-            self._rewrite(version, way, answer)
+        for _ in range(REWRITES):
+            answer = _get(self._stack, version)
+            if answer is None or self._rewrite(version, way, answer):
+                return
+            newest = _newest(self._stack, key)
+            if newest is None:
+                # Deleted in this moment: what was read is an older version now.
+                self._doomed.versions[key, version.id] = None
+                return
+            if newest.id != version.id:
+                self._doomed.versions[key, version.id] = None
+            version = newest
+        self._doomed.left[key] = IN_THIS_MOMENT
 
-    def _rewrite(self, version: Version, way: Way, answer: Any) -> None:
+    def _rewrite(self, version: Version, way: Way, answer: Any) -> bool:
+        """Replace a version, or have it deleted. False where another one has taken its place since it was read."""
         key, body = version.key, answer["Body"].read()
         try:
             if way is Way.ANSWER:
                 # Nobody's proof needs it.
                 if user_of(body) in self._whom:
                     self._doomed.versions[key, version.id] = None
-                return
+                return True
             new = (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, self._whom)
         except Unreadable:
             if self._is_deletable(version, body):
                 self._doomed.versions[key, version.id] = None
-            return
+            return True
         if not new.erased:
-            return
+            return True
         if _is_manifest(key) or (version.latest and not key.startswith((*MADE_HERE, "batches/"))):
-            put = self._stack.s3.put_object(
-                Bucket=self._stack.bucket, Key=key, Body=new.body, ContentType=answer["ContentType"],
-                Metadata=answer["Metadata"],
-            )  # fmt: skip
+            try:
+                put = self._stack.s3.put_object(
+                    Bucket=self._stack.bucket, Key=key, Body=new.body, ContentType=answer["ContentType"],
+                    Metadata=answer["Metadata"],
+                    # Only in place of what was read: somebody may put a newer list in this moment.
+                    IfMatch=answer["ETag"],
+                )  # fmt: skip
+            except self._stack.s3.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] not in (*REFUSED, *GONE):
+                    raise
+                return False
             if not put.get("VersionId"):
-                return
+                return True
         self._doomed.versions[key, version.id] = None
+        return True
 
     def _is_deletable(self, version: Version, body: bytes) -> bool:
         """Whether a version that cannot be rewritten may go. A person's own export may not, on suspicion alone."""
@@ -264,13 +285,18 @@ def _versions_of(stack: Stack, key: str) -> Iterator[Version]:
         yield Version(one["Key"], one.get("VersionId") or "null", one["IsLatest"], one["Size"])
 
 
+def _newest(stack: Stack, key: str) -> Version | None:
+    """What stands under a key now."""
+    return next((one for one in _versions_of(stack, key) if one.key == key and one.latest), None)
+
+
 def _get(stack: Stack, version: Version) -> Any:
     more = {"VersionId": version.pin} if version.pin else {}
     try:
         return stack.s3.get_object(Bucket=stack.bucket, Key=version.key, **more)
     except stack.s3.exceptions.ClientError as error:
         # Expired since it was listed.
-        if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "404"):
+        if error.response["Error"]["Code"] in GONE:
             return None
         raise
 
@@ -281,22 +307,41 @@ def _tests(stack: Stack, whom: Whom) -> int:
         return 0
     count = 0
     pages = stack.dynamodb.get_paginator("scan").paginate(
-        TableName=stack.approval_table, FilterExpression="begins_with(sk, :test)",
+        TableName=stack.approval_table, FilterExpression="begins_with(sk, :test)", ConsistentRead=True,
         ExpressionAttributeValues={":test": {"S": "test#"}},
     )  # fmt: skip
     for page in pages:
         for item in page["Items"]:
-            test = msgspec.json.decode(item["data"]["S"])
-            if test.get("sample") in whom:
-                test["sample"] = ""
-                stack.dynamodb.update_item(
-                    TableName=stack.approval_table, Key={name: item[name] for name in ("pk", "sk")},
-                    UpdateExpression="SET #data = :data", ConditionExpression="attribute_exists(pk)",
-                    ExpressionAttributeNames={"#data": "data"},
-                    ExpressionAttributeValues={":data": {"S": msgspec.json.encode(test).decode()}},
-                )  # fmt: skip
-                count += 1
+            found: dict[str, Any] | None = item
+            while found is not None and _has_sample(found, whom):
+                found = _without_sample(stack, found)
+                count += found is None
     return count
+
+
+def _has_sample(item: dict[str, Any], whom: Whom) -> bool:
+    return msgspec.json.decode(item["data"]["S"]).get("sample") in whom
+
+
+def _without_sample(stack: Stack, item: dict[str, Any]) -> dict[str, Any] | None:
+    """Take the sample user out of a test push. What stands there now, where that is something else; else None."""
+    test = msgspec.json.decode(item["data"]["S"]) | {"sample": ""}
+    try:
+        stack.dynamodb.update_item(
+            TableName=stack.approval_table, Key={name: item[name] for name in ("pk", "sk")},
+            # The pages may write what became of the push in this moment.
+            UpdateExpression="SET #data = :data", ConditionExpression="#data = :before",
+            ExpressionAttributeNames={"#data": "data"},
+            ExpressionAttributeValues={
+                ":data": {"S": msgspec.json.encode(test).decode()}, ":before": item["data"],
+            },
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )  # fmt: skip
+    except stack.dynamodb.exceptions.ConditionalCheckFailedException as error:
+        # Nothing is there where it has expired.
+        found: dict[str, Any] | None = error.response.get("Item")
+        return found or None
+    return None
 
 
 def _remaining(

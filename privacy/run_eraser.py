@@ -17,6 +17,9 @@ from reporting.proof.erased import FILES, PREFIX, Replaced, Tombstone, moved_man
 from reporting.proof.evidence import read_object
 
 READERS = 8
+IN_THIS_MOMENT = "it was written in this moment: erase again"
+GONE = ("NoSuchKey", "NoSuchVersion", "404")
+"""S3's codes for an object or a version that is not there."""
 _FROM = "erased-from"
 """Metadata of a replacement: the version that it replaces. After a crash it proves that an erasure wrote it."""
 
@@ -135,7 +138,7 @@ class RunEraser:
                     if error.response["Error"]["Code"] not in REFUSED:
                         raise
                     # A run that has ended early counts again for caps.
-                    self._doomed.left[version.key] = "it was written in this moment: erase again"
+                    self._doomed.left[version.key] = IN_THIS_MOMENT
                 continue
             # Deleted, whoever wrote it over. Only what an erasure wrote that then crashed gets into the tombstone.
             self._doomed.versions[version.key, version.id] = None
@@ -165,7 +168,7 @@ class RunEraser:
         try:
             return self._client.get_object(Bucket=self._bucket, Key=key, **more)
         except self._client.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "404"):
+            if error.response["Error"]["Code"] in GONE:
                 return None
             raise
 

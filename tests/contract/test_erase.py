@@ -19,6 +19,7 @@ from notifier.model.run import Ending, Run, source_of
 from notifier.stores.ledger import DynamoLedger
 from privacy.erase import Erased, Stack, erase
 from privacy.places import MADE_HERE, PREFIXES, TABLES
+from privacy.run_eraser import IN_THIS_MOMENT
 from privacy.whom import suppress
 from reporting.proof.audit import audit
 from reporting.proof.erased import PREFIX, Tombstone
@@ -373,6 +374,84 @@ def test_what_was_counted_in_this_moment_stays(stack: Stack, tmp_path: Path, mon
     assert counted(stack, key, tmp_path) == {hash_of_user("rows"), hash_of_user("b")}
     assert erased(stack, "rows").is_done
     assert counted(stack, key, tmp_path) == {hash_of_user("b")}
+
+
+@pytest.mark.parametrize(
+    ("key", "newer"),
+    [
+        ("suppression/list.json", b'["rows", "b", "new"]'),
+        ("standing/a.jsonl", b'{"user_id": "new"}\n'),
+        ("audiences/prepared/p/a/_manifest.json", b'{"counts": {"samples": [{"user_id": "new"}]}}'),
+    ],
+)
+@pytest.mark.parametrize("moment", ["get_object", "put_object"])
+def test_a_newer_list_stays(stack: Stack, monkeypatch: pytest.MonkeyPatch, key: str, newer: bytes, moment: str) -> None:
+    """Somebody puts one while the older one is read, or rewritten: it loses the users, and nothing else."""
+    samples = b'{"counts": {"samples": [{"user_id": "rows"}, {"user_id": "b"}]}}'
+    put(stack, key, samples if key.endswith("_manifest.json") else b'["rows", "b"]')
+    real = getattr(stack.s3, moment)
+
+    def meanwhile(**given: Any) -> Any:
+        if given["Key"] == key:
+            monkeypatch.undo()
+            put(stack, key, newer)
+        return real(**given)
+
+    monkeypatch.setattr(stack.s3, moment, meanwhile)
+    assert erased(stack, "rows").is_done
+    body = stack.s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()
+    assert b"new" in body
+    assert not left(stack, {"rows"})
+
+
+def test_a_list_that_is_always_written(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, and what stands there is what was written last; a deleted one stays deleted."""
+    key, gone, real = "suppression/list.json", "standing/gone.jsonl", stack.s3.put_object
+    put(stack, key, b'["rows", "b"]')
+    put(stack, gone, b'{"user_id": "rows"}\n{"user_id": "b"}\n')
+    count = 0
+
+    def meanwhile(**given: Any) -> Any:
+        nonlocal count
+        if given["Key"] == key:
+            count += 1
+            real(Bucket=stack.bucket, Key=key, Body=f'["rows", "n{count}"]'.encode())
+        if given["Key"] == gone:
+            stack.s3.delete_object(Bucket=stack.bucket, Key=gone)
+        return real(**given)
+
+    monkeypatch.setattr(stack.s3, "put_object", meanwhile)
+    found = erased(stack, "rows")
+    monkeypatch.undo()
+    assert found.left == {key: IN_THIS_MOMENT}
+    assert stack.s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read() == f'["rows", "n{count}"]'.encode()
+    assert not stack.s3.list_objects_v2(Bucket=stack.bucket, Prefix=gone).get("Contents")
+    assert erased(stack).is_done
+    assert not left(stack, {"rows"})
+
+
+def test_a_test_push_that_is_written_meanwhile(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the pages write of it in this moment stays; the sample user goes."""
+    table = new_name("erase")
+    make_table(stack.dynamodb, table)
+
+    def keep(status: str, sample: str = "rows") -> None:
+        data = msgspec.json.encode({"sample": sample, "status": status}).decode()
+        item = {"pk": {"S": "request#1"}, "sk": {"S": "test#000001"}, "data": {"S": data}}
+        stack.dynamodb.put_item(TableName=table, Item=item)
+
+    real = stack.dynamodb.update_item
+
+    def meanwhile(**given: Any) -> Any:
+        monkeypatch.undo()
+        keep("sent")
+        return real(**given)
+
+    keep("asked")
+    monkeypatch.setattr(stack.dynamodb, "update_item", meanwhile)
+    assert erased(msgspec.structs.replace(stack, approval_table=table), "rows").tests == 1
+    [item] = stack.dynamodb.scan(TableName=table)["Items"]
+    assert msgspec.json.decode(item["data"]["S"]) == {"sample": "", "status": "sent"}
 
 
 def test_nothing_is_put_under_batches(stack: Stack) -> None:
