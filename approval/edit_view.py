@@ -151,6 +151,8 @@ class EditView:
     def preview(self, call: Call, form: Form, shown: Shown, id_: str) -> dict[str, Any]:
         """The parts of the form's page that change with what is typed, by their names in it."""
         values, faults = self._composed(call, self._own_draft(call, id_), form, shown)
+        # Asked for only where something may wait for its release.
+        values["hold"] = self._frame.hold() if values["live"] else None
         templates = {name: f"_{name}.html" for name in ("audience", "chips", "times", "checks", "panel")}
         templates["tests"] = "_draft_tests.html"
         parts = {name: self._frame.part(template, call, **values) for name, template in templates.items()}

@@ -9,6 +9,7 @@ from approval.mail import failure_in_words
 from approval.pages import Pages
 from approval.runs import Runs
 from approval.web import Call
+from notifier.model.hold import Hold
 
 DONE = {
     "saved": "Saved.",
@@ -96,8 +97,12 @@ class PageFrame:
             mode=self._settings.mode,
             has_schedules=bool(self._settings.schedule_function),
             # Only for those who are signed in: a reason may name what has gone wrong.
-            hold=self._runs.hold() if call.visitor else None,
+            hold=self.hold() if call.visitor else None,
         )
+
+    def hold(self) -> Hold | None:
+        """The hold of the whole stack, for parts that say what waits for its release."""
+        return self._runs.hold()
 
     def part(self, template: str, call: Call, **values: Any) -> str:
         """A part of a page, for the page's script: asked for with each key, so without what only whole pages show."""

@@ -133,6 +133,9 @@ def test_while_all_is_held(world: World) -> None:
     assert f'action="{STAGE}/requests/{id_}/approve"' in bob.get(f"/requests/{id_}").body
     assert approve(bob, id_) == 303
     assert batch(world, id_)
+    assert "Sending begins in a moment." in bob.get(f"/requests/{id_}/status").body
+    ledger.set_hold("cat@example.com", "wrong again")
+    assert "Sending begins once the hold is released." in bob.get(f"/requests/{id_}/status").body
 
 
 def test_the_approval_is_recorded_in_the_ledger(world: World) -> None:

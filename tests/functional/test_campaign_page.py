@@ -137,11 +137,24 @@ def test_while_it_is_sent(sent: Sent) -> None:
     """How far it is, its pace and what is left; pause, cancel and the hold of all are in one place."""
     sent.lane("running")
     page = sent.page(sent.bob)
-    for words in ("72 of about 120 devices done", "7/s", "about 7 s", "Short &lt;b&gt;", "the app was removed"):
+    for words in (
+        "72 of about 120 devices done",
+        "<dt>Devices a second</dt><dd>7</dd>",
+        "about 7 s",
+        "Short &lt;b&gt;",
+        "the app was removed",
+    ):
         assert words in page, words
     steer = page[page.index('data-part="steer"') : page.index('data-part="result"')]
     for words in ("/pause", "Yes, cancel the rest", "This cannot be undone", "/hold"):
         assert words in steer
+    # Of one that was cancelled not all users are known: nothing says that these are all.
+    assert "<dt>Users begun</dt><dd>200</dd>" in page
+    sent.lane(ending="cancelled")
+    assert "<dt>Users begun</dt><dd>200</dd>" in sent.page()
+    sent.lane()
+    assert "<dt>Users in all</dt><dd>200</dd>" in sent.page()
+    sent.lane("running")
     # A person with another role in this stack, and no part in this campaign, sees the figures and no button.
     stranger = sent.world.browser("x@marketing.example.com")
     assert "/pause" not in sent.page(stranger)
@@ -359,6 +372,8 @@ def test_no_winner_is_decided_on_the_page_during_a_hold(sent: Sent) -> None:
         page = sent.page(sent.bob)
         assert "On hold: nothing is decided until it is released. You may" in page
         assert "/decide_winner" not in page
+        sent.count()
+        assert "The conversions are counted once the hold is released." in sent.page()
     finally:
         ledger.release_hold(CAT)
     assert "/decide_winner" in sent.page(sent.bob)

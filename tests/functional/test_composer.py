@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.approval_site import ANN, BOB, BUCKET, FORM, Browser, World, count, moto_server, new_request
+from notifier.stores.ledger import DynamoLedger
+from tests.approval_site import ANN, BOB, BUCKET, FORM, LEDGER, Browser, World, count, moto_server, new_request
 
 DEVICE = {"label": "Ann's", "platform": "ios", "environment": "production", "gateway": ""}
 MANY = {
@@ -147,6 +148,30 @@ def test_each_users_own_time_from_the_form_to_the_batch_file(world: World) -> No
     assert campaign["local_time"] == {"at": "09:00", "fallback_timezone": "Europe/London", "date": "2026-12-01"}
     assert campaign["quiet"] is None
     assert "not_before" not in campaign
+
+
+def test_what_is_asked_for_in_a_hold_waits_for_its_release(world: World) -> None:
+    """The count and the tests of a draft, the tests of a request: each says what it waits for, and the page follows."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    for browser in (ann, bob):
+        browser.post("/devices", {**DEVICE, "token": "accept-" + "0" * 57})
+    reviewed, id_ = new_request(ann, world), draft(ann)
+    ledger = DynamoLedger(world.client("dynamodb"), LEDGER, lambda: 1_763_700_000.0)
+    ledger.set_hold("cat@example.com", "wrong prices")
+    fields = {**FORM, "audience": world.put_audience("b.json"), "version": "0"}
+    assert ann.post(f"/requests/{id_}", {**fields, "do": "count"}).status == 303
+    assert ann.post(f"/requests/{id_}", {**fields, "version": "1", "do": "test"}).status == 303
+    assert bob.post(f"/requests/{reviewed}/test", {"sample": "0"}).status == 303
+    shown = parts(ann, fields, id_)
+    for page in (ann.get(f"/requests/{id_}").body, shown["audience"]):
+        assert "It is counted once the hold is released." in page
+        assert "spinner" in page
+    for page in (ann.get(f"/requests/{id_}").body, shown["tests"], bob.get(f"/requests/{reviewed}").body):
+        assert "waits for the release" in page
+        assert "asking…" not in page
+    ledger.release_hold("cat@example.com")
+    assert "Making and counting the audience…" in parts(ann, fields, id_)["audience"]
+    assert "asking…" in bob.get(f"/requests/{reviewed}").body
 
 
 LOCALES = (
