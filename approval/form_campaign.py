@@ -21,7 +21,12 @@ from notifier.content.template import AS_IN, BadTemplate
 from notifier.content.template_faults import template_faults
 from notifier.gateway.additions import addition_faults
 from notifier.model.campaign import Campaign
-from notifier.model.campaign_reading import BrokenCampaign, read_campaign
+from notifier.model.campaign_reading import (
+    ENDS_BEFORE_THE_WINNER,
+    BrokenCampaign,
+    ends_before_the_winner,
+    read_campaign,
+)
 from notifier.model.caps import read_default_caps
 from notifier.model.validation import Fault
 
@@ -190,6 +195,8 @@ def _time_faults(campaign: Campaign | None, now: datetime, faults: Faults) -> No
         faults.setdefault("start", "This time has passed. Leave it empty to send as soon as it is approved.")
     if campaign is not None and campaign.abort_after is not None and campaign.abort_after <= now:
         faults.setdefault("latest", "This time has passed.")
+    elif campaign is not None and ends_before_the_winner(campaign, campaign.not_before or now):
+        faults.setdefault("latest", _PLAINER[ENDS_BEFORE_THE_WINNER])
 
 
 # ------------------------------------------------------------------------------------------------ faults by field
@@ -245,6 +252,7 @@ def _translated(path: str, form: Form) -> str:
 
 _PLAINER = {
     "neither title nor body": "Say something: a title, a text, or both.",
+    ENDS_BEFORE_THE_WINNER: "This is over before the winner is decided: the others would get nothing.",
     "not later than not_before: nothing would be sent": "This must be later than the time in “Not before”.",
     "not a name that an arm can have": "Give the variant a short name.",
     "`control` is reserved": "The control group has this name: choose another one.",

@@ -142,8 +142,10 @@ class Winners:
         if not self._store.change(one, after):
             return one
         if after.state is not one.state:
-            # A person has to decide, or nothing is sent although a winner was looked for.
-            alarms = after.state is DecisionState.STOPPED
+            # A person has to decide, or nothing is sent although there is a winner.
+            alarms = after.state is DecisionState.STOPPED or (
+                one.arm != after.arm and after.state is DecisionState.OVER
+            )
             self._log(
                 "decision", alarms=alarms, run_id=after.run_id, state=after.state.value, arm=after.arm,
                 reason=after.words, remainder=after.remainder,
@@ -162,6 +164,8 @@ class Winners:
             raise Undecidable(f"it is decided already: {one.arm or CONTROL}, {one.words}")
         if not test.is_asked:
             raise Undecidable("the test is still being sent: decide when it is over")
+        if arm != CONTROL and (why := self._why_nothing_goes(test)):
+            raise Undecidable(f"{why}: nothing goes to the remainder")
         after = self._decided(one, Decision(arm, How.PERSON, f"decided by {by}", one.figures), by)
         if not self._store.change(one, after):
             raise Undecidable("it was decided, or looked at, in this moment: try again")
@@ -175,10 +179,8 @@ class Winners:
         if one.state is DecisionState.STOPPED:
             self._say(one, test)
             return replace(one, due_at_ms=0)
-        if test.dry_run:
-            return _over(one, "a dry run: nobody got the test, so nothing goes to the remainder")
-        if test.ending not in ("", Ending.COMPLETED.value):
-            return _over(one, f"the test was {test.ending}: nothing goes to the remainder")
+        if why := _why_no_test(test):
+            return _over(one, f"{why}: nothing goes to the remainder")
         if not test.is_asked:
             return self._later(one, COUNT_AGAIN_MS, "the test is being sent")
         if not one.count:
@@ -251,17 +253,36 @@ class Winners:
 
     def _send(self, one: DecisionItem, test: TestRun | None) -> DecisionItem:
         """What follows from a decision: the remainder's run. Its bytes depend on the test and the arm alone."""
+        # After the decision the test may have been cancelled, and there is no way back from a push.
+        why = self._why_nothing_goes(test) if test is not None else "what the test began with is gone"
+        if why and one.arm != CONTROL:
+            one = _to_nothing(one, why)
         if test is not None:
             self._say(one, test)
-        if one.arm == CONTROL:
+        if test is None or one.arm == CONTROL:
             return replace(one, state=DecisionState.OVER, due_at_ms=0)
-        if test is None:
-            return _over(one, f"{one.arm}, but what the test began with is gone: nothing went to the remainder")
         body = batch_file(remainder_campaign(test.campaign, one.run_id, one.arm), test.parts)
         approved_by = f"{test.approved_by}, for the test {one.run_id}" if test.approved_by else ""
         key = f"{PREFIX}{one.run_id}.json"
         run_id = self._tests.write_remainder(key, body, sha256(body).hexdigest(), approved_by)
         return replace(one, state=DecisionState.SENT, due_at_ms=0, remainder=run_id)
+
+    def _why_nothing_goes(self, test: TestRun) -> str:
+        """Why nothing may go to the remainder of a test, whoever decides; "" for nothing."""
+        until = test.campaign.abort_after
+        if until is not None and until.timestamp() <= self._now():
+            # "Nothing is sent from then on": a run over the remainder would end at its first look at the clock.
+            return f"the campaign's abort_after ({until.isoformat()}) has passed"
+        return _why_no_test(test)
+
+
+def _why_no_test(test: TestRun) -> str:
+    """Why a run is no test by which anything is decided; "" for nothing."""
+    if test.dry_run:
+        return "it was a dry run, and nobody got the test"
+    if test.ending not in ("", Ending.COMPLETED.value):
+        return f"the test was {test.ending}"
+    return ""
 
 
 def batch_file(campaign: Campaign, parts: tuple[Part, ...]) -> bytes:
@@ -271,3 +292,9 @@ def batch_file(campaign: Campaign, parts: tuple[Part, ...]) -> bytes:
 
 def _over(one: DecisionItem, words: str) -> DecisionItem:
     return replace(one, state=DecisionState.OVER, due_at_ms=0, words=words)
+
+
+def _to_nothing(one: DecisionItem, why: str) -> DecisionItem:
+    """A winner that is not sent all the same. What was decided, and by whom, is in its words."""
+    words = f"{one.arm} ({one.words}), but {why}: nothing went to the remainder"
+    return replace(_over(one, words), arm=CONTROL, by="")

@@ -1,6 +1,7 @@
 """Reads a campaign and an audience from decoded JSON, and finds every fault, each with its field."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec import UNSET
@@ -26,6 +27,7 @@ _MAX_ID_OF_TEST = 118
 """The remainder's id is ten characters longer."""
 SHOWN_FAULTS = 20
 """The faults that one message lists at most."""
+ENDS_BEFORE_THE_WINNER = "over before the winner is decided: nothing would go to the remainder"
 _WITH_TEXTS = ("message", "variants")
 """The members of a campaign whose texts reach phones."""
 
@@ -150,8 +152,22 @@ def _winner_faults(campaign: Campaign) -> Iterator[Fault]:
         yield Fault("campaign.winner.decide_by_h", "earlier than decide_after_h")
     if campaign.test:
         yield Fault("campaign.winner", "a test push has no winner", "leave it out")
+    if campaign.not_before and ends_before_the_winner(campaign, campaign.not_before):
+        mend = "more than winner.decide_after_h later than not_before, or leave it out"
+        yield Fault("campaign.abort_after", ENDS_BEFORE_THE_WINNER, mend)
     if campaign.remainder_of is None and len(campaign.id) > _MAX_ID_OF_TEST:
         yield Fault("campaign.id", f"longer than {_MAX_ID_OF_TEST} characters: the remainder's id is longer still")
+
+
+def ends_before_the_winner(campaign: Campaign, begins: datetime) -> bool:
+    """Whether a test can be sent, but nothing to its remainder: its `abort_after` is over when the winner is decided.
+
+    Args:
+        begins: before which nothing of the test is sent.
+    """
+    if campaign.winner is None or campaign.abort_after is None or campaign.abort_after <= begins:
+        return False
+    return campaign.abort_after <= begins + timedelta(hours=campaign.winner.decide_after_h)
 
 
 def _percent_faults(campaign: Campaign) -> Iterator[Fault]:

@@ -1,12 +1,14 @@
 """What the findings amount to: whether the worker would refuse the audience, and what looks wrong all the same."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 from notifier.content.compile import compiled
 from notifier.content.texts import sources_of
 from notifier.lifecycle.admission import EXEMPT_BELOW, JUDGED_RECORDS, MAX_BROKEN_SHARE
 from notifier.model.audience_counts import OTHER
 from notifier.model.campaign import HUNDREDTHS, Campaign, hundredths
+from notifier.model.campaign_reading import ENDS_BEFORE_THE_WINNER, ends_before_the_winner
 from notifier.model.plurals import counted
 from notifier.model.suspicious_values import warnings_in
 from notifier.model.time_zones import zone_named
@@ -49,6 +51,8 @@ def campaign_warnings(campaign: Campaign, now_s: float, *, exclude_is_read: bool
         yield "the exclude list was not read, as no stack is named: the arms may be smaller"
     if campaign.abort_after and campaign.abort_after.timestamp() <= now_s:
         yield f"abort_after ({campaign.abort_after.isoformat()}) is over: nothing would be sent"
+    elif ends_before_the_winner(campaign, datetime.fromtimestamp(now_s, UTC)):
+        yield f"abort_after is {ENDS_BEFORE_THE_WINNER}"
     if hundredths(campaign.control_percent) == HUNDREDTHS:
         yield "control_percent is 100: everybody is in the control group, and nobody gets a push"
 

@@ -56,7 +56,7 @@ def endpoint() -> Iterator[str]:
 class Stack:
     """A stack with a test that was sent, the function that counts, and ticks."""
 
-    def __init__(self, endpoint: str, campaign: Mapping[str, Any] = PLAIN) -> None:
+    def __init__(self, endpoint: str, campaign: Mapping[str, Any] = PLAIN, *, rehearse: bool = False) -> None:
         self.time = Time()
         self.time.s = LAST_S
         self.campaign = read_campaign(campaign)
@@ -75,15 +75,15 @@ class Stack:
                                   (self.s3, "s3.PutObject")):  # fmt: skip
             for moment in ("before-call", "after-call"):
                 client.meta.events.register(f"{moment}.{operation}", lambda **_: self.on_write())
-        self.run_id = self._sent()
+        self.run_id = self._sent(rehearse=rehearse)
 
-    def _sent(self) -> str:
+    def _sent(self, *, rehearse: bool) -> str:
         """A run that has ended."""
         source = source_of(self.bucket, "batches/welcome.json", "v1", "e1")
         run = Run(source.run_id, source, int(LAST_S * 1000))
         self.ledger.open_run(run)
         parts = (PinnedObject(self.bucket, "audiences/prepared/x/part-00000.jsonl", "v7", "e7", 9),)
-        admitted = AdmittedCampaign(self.campaign, parts, False, (), False)
+        admitted = AdmittedCampaign(self.campaign, parts, False, (), rehearse)
         S3Results(self.s3, self.bucket).put_state(run.run_id, "campaign", admitted)
         assert self.campaign.winner is not None
         self.ledger.await_decision(run.run_id, self.campaign.winner.decide_after_h * HOUR_S * 1000)
@@ -358,6 +358,65 @@ def test_a_test_that_did_not_complete(stack: Stack, ending: Ending, words: str) 
     stack.until(25, B_WINS, through_h=24)
     assert stack.decision.state is DecisionState.OVER
     assert stack.decision.words.startswith(words)
+
+
+@pytest.mark.parametrize("ending", [Ending.CANCELLED, Ending.FAILED, Ending.ABORTED])
+def test_a_person_sends_no_remainder_of_a_test_that_did_not_complete(stack: Stack, ending: Ending) -> None:
+    """It is refused, with why. That nothing goes to it may be said at any time."""
+    stack.end(stack.run_id, ending)
+    event = {"run_id": stack.run_id, "arm": "a", "by": "bob"}
+    with pytest.raises(Undecidable, match=f"the test was {ending.value}: nothing goes to the remainder"):
+        stack.winners().carry_out(event)
+    stack.winners().carry_out(event | {"arm": "control"})
+    stack.until(1, None)
+    assert (stack.decision.state, stack.decision.arm, stack.files()) == (DecisionState.OVER, "control", [])
+
+
+def test_a_person_sends_no_remainder_of_a_dry_run(endpoint: str) -> None:
+    """Nobody got the test."""
+    stack = Stack(endpoint, rehearse=True)
+    with pytest.raises(Undecidable, match="it was a dry run, and nobody got the test: nothing goes"):
+        stack.winners().carry_out({"run_id": stack.run_id, "arm": "a", "by": "bob"})
+
+
+def test_a_test_that_is_cancelled_after_the_decision(stack: Stack) -> None:
+    """Its retries went on: cancelled before the remainder's file is written, nothing goes, and that alarms."""
+    stack.winners().carry_out({"run_id": stack.run_id, "arm": "a", "by": "bob"})
+    stack.end(stack.run_id, Ending.CANCELLED)
+    stack.until(1, None)
+    found = stack.decision
+    assert (found.state, found.arm, found.remainder, stack.files()) == (DecisionState.OVER, "control", "", [])
+    assert found.words == "a (decided by bob), but the test was cancelled: nothing went to the remainder"
+    assert ("decision", "over", True) in stack.logged
+    assert [(one["arm"], one["words"]) for one in stack.mailed] == [("control", found.words)]
+
+
+def until_then(hours: float) -> dict[str, Any]:
+    """A campaign of which nothing is sent later than so many hours after the test's last push."""
+    return PLAIN | {"abort_after": datetime.fromtimestamp(LAST_S + hours * HOUR_S, UTC).isoformat()}
+
+
+def test_nothing_is_sent_after_the_campaign_is_over(endpoint: str) -> None:
+    """No run that would be aborted at once: it is said that the winner came too late, and a person is refused."""
+    stack = Stack(endpoint, until_then(20))
+    stack.until(25, B_WINS, through_h=24)
+    found = stack.decision
+    assert (found.state, found.arm, stack.files()) == (DecisionState.OVER, "control", [])
+    assert found.words.startswith("b (better than no push")
+    assert "abort_after (2026-11-22T05:05:00+00:00) has passed: nothing went to the remainder" in found.words
+    assert ("decision", "over", True) in stack.logged
+    late = Stack(endpoint, until_then(20))
+    late.time.s = LAST_S + 20 * HOUR_S
+    with pytest.raises(Undecidable, match="has passed: nothing goes"):
+        late.winners().carry_out({"run_id": late.run_id, "arm": "a", "by": "bob"})
+
+
+def test_the_remainder_is_over_when_the_campaign_is(endpoint: str) -> None:
+    """A time that is still to come holds for the remainder, too."""
+    stack = Stack(endpoint, until_then(60))
+    stack.until(25, B_WINS, through_h=24)
+    assert stack.decision.state is DecisionState.SENT
+    assert read_campaign(json.loads(stack.files()[0])["campaign"]).abort_after == stack.campaign.abort_after
 
 
 def test_a_test_that_is_still_sent(stack: Stack) -> None:

@@ -3,6 +3,7 @@
 import re
 import time
 
+import msgspec
 import pytest
 
 from approval.arm_names import arm_name, name_of_copy
@@ -198,6 +199,19 @@ def test_a_start_in_the_past_is_a_fault() -> None:
     _, faults = read_campaign_of(typed(name="c", title="Hi", start="2026-11-21T14:00"), NOW)
     assert faults == {"start": "This time has passed. Leave it empty to send as soon as it is approved."}
     assert read_campaign_of(typed(name="c", title="Hi", start="2026-11-21T14:01"), NOW)[1] == {}
+
+
+@pytest.mark.parametrize("start", ["", "2026-11-22T10:00"])
+def test_a_latest_time_before_the_winner_is_decided(start: str) -> None:
+    """The test could be sent, and its winner to nobody."""
+    test = typed(
+        name="c", title="Hi", start=start, control_percent="50", goal="opened", goal_window_h="24",
+        winner="test", test_percent="20", decide_after_h="24", decide_by_h="48", latest="2026-11-22T12:00",
+    )  # fmt: skip
+    says = "This is over before the winner is decided: the others would get nothing."
+    assert read_campaign_of(test, NOW)[1]["latest"] == says
+    later = msgspec.structs.replace(test, latest="2026-11-24T12:00")
+    assert "latest" not in read_campaign_of(later, NOW)[1]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import gzip
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,17 @@ def test_a_campaign_whose_time_is_over(tmp_path: Path) -> None:
     assert found["faults"] == []
     assert any("nothing would be sent" in warning for warning in found["warnings"])
     assert any("exclude list" in warning for warning in found["warnings"])
+
+
+def test_a_test_that_is_over_before_its_winner_is_decided(tmp_path: Path) -> None:
+    """Its test would be sent, and nothing to the remainder: warned of, as it depends on when the file is dropped."""
+    test = {
+        "variants": [], "control_percent": 50, "goal": {"name": "opened", "window_h": 24},
+        "winner": {"test_percent": 20, "decide_after_h": 24, "decide_by_h": 48},
+        "abort_after": (datetime.now(UTC) + timedelta(hours=5)).isoformat(),
+    }  # fmt: skip
+    found = json.loads(run("validate", batch_file(tmp_path, [user(1)], CAMPAIGN | test), "--json").output)
+    assert any("nothing would go to the remainder" in warning for warning in found["warnings"])
 
 
 def test_gzip_and_users_first(tmp_path: Path) -> None:
