@@ -16,7 +16,7 @@ from schedules.definition import MAX_BYTES, BrokenSchedule, Limits, key_of
 from schedules.documents import CopyChanged, Document, Documents, deleted_reason
 from schedules.firing import clock_from, removed
 from schedules.occurrence_steps import Surroundings
-from schedules.store import ScheduleItem, ScheduleState, ScheduleStore
+from schedules.store import NOT_LOOKED_AT, ScheduleItem, ScheduleState, ScheduleStore
 
 _TRIES = 3
 _DECIDES = ("decide", "approve", "keep", "now")
@@ -90,7 +90,7 @@ class Control:
         if self._documents.text(item.name) is None:
             return self._written(item, replace(removed(replace(item, state=ScheduleState.BROKEN)), **by))
         if not item.hash:
-            return self._written(item, replace(item, state=ScheduleState.BROKEN, reason="not looked at yet", **by))
+            return self._written(item, replace(item, state=ScheduleState.BROKEN, reason=NOT_LOOKED_AT, **by))
         following = self._following(item)
         state = ScheduleState.ACTIVE if following["next"] else ScheduleState.ENDED
         return self._written(item, replace(item, state=state, reason="", **by, **following))

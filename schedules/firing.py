@@ -21,7 +21,7 @@ from schedules.definition import BrokenSchedule, Schedule
 from schedules.documents import CopyChanged, Document, Documents, deleted_reason, unapproved_reason
 from schedules.occurrence_steps import Occurrences
 from schedules.rules import OccurrenceState
-from schedules.store import MAX_REASON, OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
+from schedules.store import MAX_REASON, NOT_LOOKED_AT, OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 from schedules.timetable import Occurrence
 
 MOST_FIRED = 500
@@ -110,7 +110,7 @@ class Tick:
         """Bring what is in force up to the file. Whether anything was changed."""
         before = self._store.read(name)
         if before is None:
-            before = ScheduleItem(name, ScheduleState.BROKEN, reason="not looked at yet")
+            before = ScheduleItem(name, ScheduleState.BROKEN, reason=NOT_LOOKED_AT)
             self._store.enter(before)
         # The file of a paused one is looked at once it is resumed; of the others an unapproved one is looked at in
         # each tick, because the approval may have come, a removed one, because the file has, and a broken one, because

@@ -20,7 +20,7 @@ from schedules.definition import BrokenSchedule, DatedDrops, Schedule, key_of
 from schedules.documents import CopyChanged, Document, Documents, copy_prefix
 from schedules.occurrence_steps import Surroundings
 from schedules.occurs_words import occurs_words
-from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
+from schedules.store import NOT_LOOKED_AT, OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 from schedules.timetable import Occurrence
 
 CALENDAR_DAYS = 30
@@ -100,9 +100,11 @@ class Overview:
 
     def _line(self, item: ScheduleItem) -> dict[str, Any]:
         last = next(iter(self._store.history(item.name, limit=1)), None)
+        # For people it is broken only once a fault was found.
+        is_new = item.state is ScheduleState.BROKEN and item.reason.startswith(NOT_LOOKED_AT)
         return {
             "name": item.name,
-            "state": item.state.value,
+            "state": "new" if is_new else item.state.value,
             "reason": item.reason,
             "by": item.by,
             "keeps_old": item.keeps_old,
@@ -307,7 +309,7 @@ def _folder_of(drops: DatedDrops) -> dict[str, Any]:
 
 
 def _new(name: str) -> ScheduleItem:
-    return ScheduleItem(name, ScheduleState.BROKEN, reason="not looked at yet: within a minute")
+    return ScheduleItem(name, ScheduleState.BROKEN, reason=f"{NOT_LOOKED_AT}: within a minute")
 
 
 def _without_tokens(line: bytes) -> dict[str, Any]:

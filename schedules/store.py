@@ -58,6 +58,10 @@ class ScheduleState(enum.StrEnum):
     """Its file was deleted."""
 
 
+NOT_LOOKED_AT = "not looked at yet"
+"""The reason of one whose file no tick has looked at: until then nobody knows whether it is broken."""
+
+
 class ScheduleItem(msgspec.Struct, frozen=True):
     """A schedule as the table has it.
 

@@ -22,7 +22,7 @@ from operations.cli.schedule_uploads import put
 from schedules.definition import BrokenSchedule
 from schedules.documents import BucketTexts, Documents
 from schedules.rules import OccurrenceState
-from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
+from schedules.store import NOT_LOOKED_AT, OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 
 schedules = typer.Typer(
     help="Campaigns that come back: write and list them, look at what became of each time, pause and resume them.",
@@ -234,7 +234,7 @@ def _documents(cloud: Cloud) -> Documents:
 
 
 def _seen(store: ScheduleStore, name: str) -> Seen:
-    item = store.read(name) or ScheduleItem(name, ScheduleState.BROKEN, reason="not looked at yet: within a minute")
+    item = store.read(name) or ScheduleItem(name, ScheduleState.BROKEN, reason=f"{NOT_LOOKED_AT}: within a minute")
     last = next(iter(store.history(name, limit=1)), None)
     return Seen(
         name=name,

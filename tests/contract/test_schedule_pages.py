@@ -754,6 +754,20 @@ def test_no_preview_is_made_while_everything_is_on_hold(site: Site) -> None:
     assert not site.schedules.around.asked
 
 
+def test_a_new_one_is_not_called_broken(site: Site) -> None:
+    """Until the next tick has looked at it its page and the list say that it is new, and offer no step yet."""
+    path = f"/schedules/{NAME}"
+    assert site.ann.post("/schedules", {"name": NAME, "text": text(), "before": ""}).status == 303
+    for page in (site.bob.get(path).body, site.bob.get("/schedules").body):
+        assert '<span class="badge new">new</span>' in page
+        assert "not looked at yet: within a minute" in page
+        assert "broken" not in page
+    assert f"{path}/pause" not in site.bob.get(path).body
+    site.schedules.tick()
+    assert '<span class="badge unapproved">' in site.bob.get(path).body
+    assert f"{path}/pause" in site.bob.get(path).body
+
+
 REFUSED_IN_A_HOLD = ("approve", "decide", "keep", "now", "preview")
 
 
