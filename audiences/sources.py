@@ -1,7 +1,8 @@
 """Which files an audience is made of: keys, prefixes and globs become pinned objects before a byte of them is read."""
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,29 +91,60 @@ def split(name: str, bucket: str) -> tuple[str, str]:
 
 
 def local_files(names: Sequence[str]) -> tuple[InputFile, ...]:
-    """Files of this machine: paths, folders, and globs. Raises AudienceFault for a name that means no file."""
+    """Files of this machine: paths, folders, and globs, with the same rules as in S3.
+
+    Raises AudienceFault for a name that means no file, and where all mean too many.
+    """
     found: dict[Path, None] = {}
     for name in names:
         paths = list(_local_paths(name))
         if not paths:
-            raise NothingThere(f"{name}: there is no such file", "check the path")
+            what = "no file of users is in this folder" if Path(name).is_dir() else "there is no such file"
+            raise NothingThere(f"{name}: {what}", "check the path")
         found.update(dict.fromkeys(paths))
+        if len(found) > MAX_FILES:
+            raise AudienceFault(f"{name}: over {MAX_FILES:,} files", "join them, or name fewer")
     return tuple(InputFile(path, str(path)) for path in found)
 
 
 def _local_paths(name: str) -> Iterator[Path]:
     path = Path(name)
+    glob = _WILDCARDS.search(str(path))
     if path.is_file():
         yield path
     elif path.is_dir():
-        signs = (_table_of(one.relative_to(path).parts) for one in path.glob("*/*"))
-        for _, kind in filter(None, signs):
-            raise _of_a_table(name, kind)
-        yield from sorted(one for one in path.iterdir() if one.is_file() and _is_data(one.name))
-    elif _WILDCARDS.search(name):
-        root = Path(path.anchor or ".")
-        pattern = str(path.relative_to(path.anchor)) if path.anchor else name
-        yield from sorted(one for one in root.glob(pattern) if one.is_file() and _is_data(one.name))
+        # A prefix of S3 has no folders: what is copied there from a folder of this folder is in it, too.
+        yield from (path / one for one in sorted(_chosen(_files_under(path), "", None, name)))
+    elif glob:
+        before = str(path)[: glob.start()].rpartition("/")[0]
+        folder = Path(before or path.anchor)
+        pattern = path.relative_to(folder).as_posix()
+        # One folder more than the glob has: the log of a table is in such a one.
+        depth = None if "**" in pattern else pattern.count("/") + 1
+        yield from (folder / one for one in sorted(_chosen(_files_under(folder, depth), "", pattern, name)))
+
+
+def _files_under(folder: Path, depth: int | None = None) -> Iterator[tuple[str, int]]:
+    """Names and sizes of the files in a folder and in the folders under it, relative to it.
+
+    Args:
+        depth: how many folders deep. None: all.
+    """
+    met = set[tuple[int, int]]()
+    # With links to folders: their users would be lost without a word.
+    for where, folders, files in os.walk(folder, followlinks=True):
+        relative = Path(where).relative_to(folder)
+        place = Path(where).stat()
+        # Met before: by a link, which may lead to a folder above it and would have no end.
+        if (place.st_dev, place.st_ino) in met:
+            folders.clear()
+            continue
+        met.add((place.st_dev, place.st_ino))
+        if depth is not None and len(relative.parts) >= depth:
+            folders.clear()
+        for path in (Path(where, file) for file in files):
+            if path.is_file():
+                yield (relative / path.name).as_posix(), path.stat().st_size
 
 
 def _keys_of(client: "S3Client", bucket: str, key: str) -> Iterator[tuple[str, str]]:
@@ -122,21 +154,30 @@ def _keys_of(client: "S3Client", bucket: str, key: str) -> Iterator[tuple[str, s
         return
     # S3 lists by prefix only: everything behind the first wildcard is matched here.
     prefix = key[: glob.start()] if glob else key
-    matches = glob_pattern(key).fullmatch if glob else lambda _: True
+    listed = _listed(client, bucket, key, prefix)
+    chosen = _chosen(listed, prefix, key if glob else None, f"s3://{bucket}/{key}")
+    yield from ((bucket, one) for one in chosen)
+
+
+def _chosen(listed: Iterable[tuple[str, int]], prefix: str, glob: str | None, where: str) -> list[str]:
+    """The keys that hold users, of those under a prefix. Raises AudienceFault for a table whose files hold old rows."""
+    matches = glob_pattern(glob).fullmatch if glob else lambda _: True
     taken: list[str] = []
     tables: dict[str, str] = {}
-    for found, size in _listed(client, bucket, key, prefix):
+    for found, size in listed:
         if table := _table_of(found.split("/")):
             tables.setdefault(*table)
-        # `_temporary` is of a job of Hadoop's or Spark's that is still writing, or has failed. Consoles write an empty
-        # object for a folder, and an empty file has no rows.
-        folders, name = found.removeprefix(prefix).split("/")[:-1], found.rpartition("/")[2]
-        if size and "_temporary" not in folders and _is_data(name) and matches(found):
+        # `_temporary` is of a job of Hadoop's or Spark's that is still writing, or has failed; a folder whose name
+        # begins with a dot is a tool's own (`.ipynb_checkpoints`). Consoles write an empty object for a folder, and an
+        # empty file has no rows.
+        *folders, name = found.removeprefix(prefix).split("/")
+        is_aside = any(one == "_temporary" or one.startswith(".") for one in folders)
+        if size and not is_aside and _is_data(name) and matches(found):
             taken.append(found)
     for folder, kind in tables.items():
         if any(one.startswith(folder) for one in taken):
-            raise _of_a_table(f"s3://{bucket}/{key}", kind)
-    yield from ((bucket, one) for one in taken)
+            raise _of_a_table(where, kind)
+    return taken
 
 
 def _listed(client: "S3Client", bucket: str, key: str, prefix: str) -> Iterator[tuple[str, int]]:

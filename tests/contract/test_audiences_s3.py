@@ -13,7 +13,7 @@ from audiences.destinations import Bucket
 from audiences.faults import AudienceFault
 from audiences.fetch import fetch
 from audiences.manifest_format import Manifest
-from audiences.sources import pinned_files
+from audiences.sources import local_files, pinned_files
 from notifier.audience import AudienceStream, FileKind, pin_parts
 from notifier.audience.unused import keep_for_run
 from notifier.model.audience_faults import AudienceChanged
@@ -39,6 +39,14 @@ def bucket(client: Any, request: pytest.FixtureRequest) -> str:
     client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     if request.param:
         client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return name
+
+
+@pytest.fixture
+def own(client: Any) -> str:
+    """A bucket without versions."""
+    name = new_name("audiences")
+    client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     return name
 
 
@@ -232,6 +240,38 @@ def test_names(client: Any, bucket: str, stored: list[dict[str, Any]]) -> None:
     ):
         with pytest.raises(AudienceFault, match=words):
             keys(name)
+
+
+FOLDER = ("a.csv", "de/b.jsonl", "de/at/c.json.gz", "_temporary/0/d.csv", ".ipynb_checkpoints/e.csv", "f.csv.crc")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("", ["a.csv", "de/at/c.json.gz", "de/b.jsonl"]),
+        ("*", ["a.csv"]),
+        ("**", ["a.csv", "de/at/c.json.gz", "de/b.jsonl"]),
+        ("**/*.js*", ["de/at/c.json.gz", "de/b.jsonl"]),
+        ("d*/*", ["de/b.jsonl"]),
+        ("d**.gz", ["de/at/c.json.gz"]),
+        ("de/[ab].jsonl", ["de/b.jsonl"]),
+    ],
+)
+def test_a_folder_here_means_what_its_name_means_in_s3(
+    client: Any, own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, meant: list[str]
+) -> None:
+    """With all folders under it: a count of it here would else be lower than what is sent from its copy."""
+    for one in FOLDER:
+        path = tmp_path / "day-2" / one
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+        client.put_object(Bucket=own, Key=f"audiences/day-2/{one}", Body=b"x")
+    there = pinned_files(client, [f"audiences/day-2/{name}"], own)
+    assert [one.key.removeprefix("audiences/day-2/") for one in there] == meant
+    monkeypatch.chdir(tmp_path)
+    for before in ("", "./", f"{tmp_path}/", f"../{tmp_path.name}/"):
+        here = local_files([f"{before}day-2/{name}"])
+        assert [one.path.resolve().relative_to(tmp_path.resolve() / "day-2").as_posix() for one in here] == meant
 
 
 def test_an_object_replaced_after_it_was_pinned(

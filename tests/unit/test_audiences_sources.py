@@ -47,6 +47,23 @@ def test_local_files(tmp_path: Path) -> None:
         local_files([str(tmp_path / "*.json")])
 
 
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    """A link to the folder above has no end, and one to another folder has users."""
+    for one in ("day-2", "elsewhere"):
+        (tmp_path / one).mkdir()
+        (tmp_path / one / f"{one}.csv").write_text("x")
+    (tmp_path / "day-2" / "above").symlink_to(tmp_path / "day-2")
+    (tmp_path / "day-2" / "other").symlink_to(tmp_path / "elsewhere")
+    assert [one.path.name for one in local_files([str(tmp_path / "day-2")])] == ["day-2.csv", "elsewhere.csv"]
+
+
+def test_a_folder_without_users(tmp_path: Path) -> None:
+    """It is there, which the message does not deny."""
+    (tmp_path / "_SUCCESS").write_text("")
+    with pytest.raises(AudienceFault, match="no file of users is in this folder"):
+        local_files([str(tmp_path)])
+
+
 def test_files_that_do_not_fit_are_not_fetched(tmp_path: Path) -> None:
     """The sizes are known before: the message has them, and the parameter."""
     pinned = PinnedObject("b", "k", None, "e", 10_000_000_000)
