@@ -22,6 +22,7 @@ from botocore.parsers import ResponseParserError
 from rich.console import Console
 
 _NO_ADDRESS = "Invalid endpoint"
+_INTERRUPTED_QUERY = "Query interrupted"
 _MENDS: dict[type[BotoCoreError], str] = {
     NoCredentialsError: "sign in (aws configure, or aws sso login), and name the profile: AWS_PROFILE",
     NoRegionError: "name the stack's region, as AWS_REGION=eu-central-1",
@@ -68,6 +69,11 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             _refuse_pipes(value for name, value in kwargs.items() if name not in _WRITTEN)
             return command(*args, **kwargs)
         except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except RuntimeError as error:
+            # DuckDB takes Ctrl-C for itself while a query runs, and raises this.
+            if str(error) != _INTERRUPTED_QUERY:
+                raise
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except (CommandError, ClientError, BotoCoreError, ResponseParserError, OSError, ValueError) as error:
             # botocore raises no error of its own for an address that is none; any other ValueError is ours to mend.

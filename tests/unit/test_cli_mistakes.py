@@ -142,6 +142,30 @@ def test_ctrl_c_while_modules_are_loaded(monkeypatch: pytest.MonkeyPatch) -> Non
     assert ended.value.code == command.INTERRUPTED == ExitCode.INTERRUPTED
 
 
+LONG_QUERY = """
+import os, signal, threading
+import duckdb
+from operations.cli.errors import reports_errors
+
+@reports_errors
+def command():
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    duckdb.connect().execute("SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 3")
+
+try:
+    command()
+except BaseException as ended:
+    print(getattr(ended, "exit_code", repr(ended)))
+"""
+
+
+def test_ctrl_c_while_the_database_works() -> None:
+    """DuckDB takes the signal for itself while a query runs, and raises an error of its own: exit 130 all the same."""
+    # A process of its own: Python handles signals in the main thread only, where a test may not be.
+    ended = subprocess.run([sys.executable, "-c", LONG_QUERY], capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout.strip() == str(int(ExitCode.INTERRUPTED)), ended.stdout + ended.stderr
+
+
 def test_the_entry_point_is_quick_to_load() -> None:
     """It loads nothing of the command line before Ctrl-C is looked after."""
     program = "import sys, operations.command; print([m for m in sys.modules if m.startswith(('typer', 'boto'))])"
