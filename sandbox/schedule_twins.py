@@ -298,6 +298,10 @@ class PlayedStack:
         """It is, at once."""
         return run_id in self.files
 
+    def has_begun(self, run_id: str) -> bool:
+        """It has, at once."""
+        return run_id in self.files
+
     def completed(self, run_id: str) -> bool:
         """It has, at once."""
         return run_id in self.files

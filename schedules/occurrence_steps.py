@@ -24,6 +24,9 @@ from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, Schedul
 LATE_S = 300
 """A tick comes every minute. What is older than this when it is first looked at was due in an outage."""
 AGAIN_MS = 60_000
+BEGINS_WITHIN_S = 24 * 3600
+"""After its batch file is written a run begins, or never: Lambda gives an event up after six hours, and so it does each
+of the three times that the sweeper replays it."""
 LOOKED_BACK = 1_000
 """Occurrences that are looked through for those that were prepared: an hourly schedule's of 41 days."""
 
@@ -60,6 +63,10 @@ class Surroundings(Protocol):
 
     def first_requests_over(self, run_id: str) -> bool:
         """Whether a run makes no first requests any more."""
+        ...
+
+    def has_begun(self, run_id: str) -> bool:
+        """Whether a batch file was looked at, and what was found is still in the ledger."""
         ...
 
     def completed(self, run_id: str) -> bool:
@@ -151,7 +158,7 @@ class Occurrences:
         # In local time the days of two occurrences overlap by design: to each user they are a day apart.
         if schedule.timetable.users_time is not None:
             before = None
-        if before is not None and not self._around.first_requests_over(before.run_id):
+        if before is not None and self._is_sending(before):
             running = f"the run of {before.stamp} is still making its first requests"
             if schedule.rhythm.overlap == "skip":
                 return self._over(one, OccurrenceState.SKIPPED, running)
@@ -168,6 +175,15 @@ class Occurrences:
         attempt = one.attempt + 1
         self._around.ask(preparation_of(one, attempt), request)
         return self._again(replace(one, attempt=attempt), OccurrenceState.PREPARING, "")
+
+    def _is_sending(self, before: OccurrenceItem) -> bool:
+        """Whether the run of an occurrence makes first requests, or may still begin to."""
+        if self._around.first_requests_over(before.run_id):
+            return False
+        if self._now() - before.state_at_ms / 1000 <= BEGINS_WITHIN_S:
+            return True
+        # It never began, or it was so long ago that its lanes have expired.
+        return self._around.has_begun(before.run_id)
 
     def _request(self, one: OccurrenceItem, schedule: Schedule) -> Mapping[str, Any]:
         values = batch.values_of(schedule, one.occurrence, self._previous(one))
@@ -260,7 +276,8 @@ class Occurrences:
     def _sent(self, one: OccurrenceItem, schedule: Schedule) -> OccurrenceItem:
         found = self._around.prepared(preparation_of(one, one.attempt))
         if found is None or found.audience is None:
-            return self._over(one, OccurrenceState.FAILED, "its prepared audience is not there any more")
+            gone = found.fault if found is not None else ""
+            return self._over(one, OccurrenceState.FAILED, gone or "its prepared audience is not there any more")
         body = batch.batch_file(schedule, one.occurrence, found.audience)
         key = batch.key_of(schedule, one.occurrence)
         approved_by = self._store.approved_by(one.name, one.hash)

@@ -92,7 +92,11 @@ class Stack:
         self._items.update(preparation_key(preparation), Update().remove("due", "due_at").only_if(Attr("due").exists()))
         if found.state is not PreparationState.PREPARED:
             return Prepared(fault=found.reason or found.state.value)
-        data = self._s3.get_object(Bucket=self._bucket, Key=found.manifest)["Body"].read()
+        try:
+            data = self._s3.get_object(Bucket=self._bucket, Key=found.manifest)["Body"].read()
+        except self._s3.exceptions.NoSuchKey:
+            # It expires after two days, and an erasure deletes it: raised, its occurrence would never come to an end.
+            return Prepared(fault="its prepared audience is gone")
         manifest = msgspec.json.decode(data, type=_Manifest)
         parts = [msgspec.to_builtins(part) for part in manifest.parts]
         pinned = [{name: value for name, value in part.items() if value is not None} for part in parts]
@@ -125,6 +129,10 @@ class Stack:
         return bool(lanes) and all(
             lane["state"]["S"] in over or decode_cursor(lane["cursor"]["S"]).round > 0 for lane in lanes
         )
+
+    def has_begun(self, run_id: str) -> bool:
+        """Whether the ledger has a lane of a run."""
+        return next(lanes_of(self._items, run_id), None) is not None
 
     def completed(self, run_id: str) -> bool:
         """Whether every lane of a run has completed."""

@@ -220,12 +220,25 @@ class TestStack:
         assert prepared.fault == "queries/x.sql: no such table"
         assert PreparationState.FAILED.is_over
 
+    def test_a_manifest_that_is_gone(self, place: Place) -> None:
+        """Expired, or deleted by an erasure: that is said, and ends what waits for it."""
+        place.stack.ask("occurrence:a:t:1", {"files": ["standing/u.jsonl"]})
+        store = PreparationStore(place.dynamodb, place.table, place.time)
+        found = store.read("occurrence:a:t:1")
+        assert found is not None
+        store.claim(found, "me")
+        store.end("occurrence:a:t:1", "me", manifest="audiences/prepared/gone/manifest.json")
+        for _ in range(2):
+            prepared = place.stack.prepared("occurrence:a:t:1")
+            assert prepared is not None
+            assert (prepared.audience, prepared.fault) == (None, "its prepared audience is gone")
+
     def test_runs(self, place: Place) -> None:
         """A run that nobody has looked at is not over; one that is done is, and one that failed has not completed."""
         run = Run("r1", source_of(place.bucket, "batches/a.json", "v1", "e1"), 7)
-        assert not place.stack.first_requests_over("r1")
+        assert (place.stack.first_requests_over("r1"), place.stack.has_begun("r1")) == (False, False)
         place.ledger.open_run(run)
-        assert not place.stack.first_requests_over("r1")
+        assert (place.stack.first_requests_over("r1"), place.stack.has_begun("r1")) == (False, True)
         for run_id, ending in (("r1", Ending.COMPLETED), ("r2", Ending.FAILED)):
             lane = place.ledger.open_run(Run(run_id, source_of(place.bucket, f"batches/{run_id}.json", "v", "e"), 7))
             place.dynamodb.update_item(

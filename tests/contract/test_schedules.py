@@ -100,6 +100,7 @@ class Around:
         self.manifest = "m"
         self.is_prepared = True
         self.runs_go_on = False
+        self.runs_begin = True
         self.asked: dict[str, Mapping[str, Any]] = {}
         self.files: dict[str, bytes] = {}
         self.approved: dict[str, str] = {}
@@ -122,7 +123,11 @@ class Around:
 
     def first_requests_over(self, run_id: str) -> bool:
         """As the test says."""
-        return not self.runs_go_on
+        return self.runs_begin and not self.runs_go_on
+
+    def has_begun(self, run_id: str) -> bool:
+        """As the test says."""
+        return self.runs_begin
 
     def first_users(self, prepared: Prepared, count: int) -> list[bytes]:
         """Two users, each with a device."""
@@ -500,6 +505,17 @@ class TestOutcomes(MostlyInMemory):
         assert (world.states(), world.around.files) == ({"2026-12-01T0900": "rejected"}, {})
         assert world.alarms == ["needs_review", "rejected"]
 
+    def test_review_of_an_audience_that_is_gone(self, world: World) -> None:
+        """It expires after two days, and an erasure deletes it: approved after that it failed, and says so."""
+        world.around.users = 5000
+        world.until(at("2026-12-01T09:10"))
+        world.do("decide", occurrence="2026-12-01T0900", decision="approve")
+        world.around.fault = "its prepared audience is gone"
+        world.until(at("2026-12-01T09:20"))
+        found = world.store.history(NAME)[0]
+        assert (found.state, found.reason) == (OccurrenceState.FAILED, "its prepared audience is gone")
+        assert world.around.files == {}
+
     def test_review_expires(self, world: World) -> None:
         """One that nobody decides on expires, and cannot be decided on any more."""
         world.around.users = 5000
@@ -545,6 +561,23 @@ class TestOutcomes(MostlyInMemory):
             world.around.users = users
             world.until(at(f"2026-12-0{day}T09:10"))
         assert world.states()["2026-12-04T0900"] == "needs_review"
+
+    @pytest.mark.parametrize("overlap", ["skip", "wait"])
+    def test_a_run_that_never_began(self, world: World, overlap: str) -> None:
+        """Its event was given up, or its lanes have expired: it may begin for a day, then nothing waits for it."""
+        hourly = {"cron": "0 * * * *", "timezone": "UTC"}
+        world.texts.put(key_of(NAME), definition(when=hourly, overlap=overlap))
+        world.until(at("2026-12-01T09:02"))
+        world.around.runs_begin = False
+        for hour in range(10, 36):
+            for minute in (0, 1, 2):
+                world.clock.s = at("2026-12-01T00:00").timestamp() + hour * 3600 + minute * 60
+                world.tick()
+        states = list(world.states().values())
+        assert states[0] == "run"
+        # The 24 hours from 10:00 on; that of 09:00 is a day old at 09:01, and the last one waits for its successor.
+        assert states[1:24] == ["skipped"] * 23
+        assert states[24 if overlap == "wait" else 25] == "run"
 
     @pytest.mark.parametrize(("overlap", "state"), [("skip", "skipped"), ("wait", "waiting")])
     def test_overlap(self, world: World, overlap: str, state: str) -> None:
