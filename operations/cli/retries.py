@@ -13,6 +13,7 @@ from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, RunName, Stack, StackFile, console, print_json
 from reporting.proof.conclusion import CannotProve, NotProved
+from reporting.proof.evidence import COMPLETED
 from reporting.proof.retried import NoRetry, Retry, write_retry
 
 
@@ -34,6 +35,7 @@ def retry(
 
     `failed` is what no gateway answered for good; what was rejected is never retried. The run is audited on the way,
     and the file is read again to prove whom it has. It holds device tokens: only you may read it.
+    The same retry has the same campaign id: once it is sent, a second file of it is refused.
 
     Exit 1 if nothing failed, or the run is not proved.
 
@@ -50,8 +52,6 @@ def retry(
             cloud.client("s3"), cloud.deployment.bucket, run_id, path, reason or (), now=datetime.now(UTC)
         )
     except (NotProved, CannotProve) as error:
-        # Half a file would be a valid-looking audience.
-        path.unlink(missing_ok=True)
         raise CommandError(ExitCode.NOT_FINE, f"no file is written: {error}", f"notifier audit {run}") from None
     except NoRetry as error:
         raise CommandError(ExitCode.NOT_FINE, f"no file is written: {error}", "make a new campaign") from None
@@ -76,6 +76,12 @@ def _print(made: Retry, path: Path, *, as_json: bool) -> None:
         )
     else:
         out.print("nothing to retry: no device failed for such a reason", markup=False)
+    if made.status != COMPLETED:
+        out.print(
+            f"the run was not completed ({made.status}): {counted(made.unsent, 'device')} that it had deferred, and "
+            "users whom it had not read, have not failed and are not in it: docs/operations.md, It broke off",
+            markup=False,
+        )
     for name, counts in (("retried", made.taken), ("left out", made.left_out)):
         for reason, n in sorted(counts.items(), key=lambda item: -item[1]):
             out.print(f"  {name}: {n:>9,}  {reason}", markup=False)

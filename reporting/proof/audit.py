@@ -32,6 +32,7 @@ from reporting.proof.conclusion import Audit, CannotProve, Conclusion, NotProved
 from reporting.proof.cut import check_everyone, with_cut
 from reporting.proof.erased import Erasures, moved_manifest
 from reporting.proof.evidence import (
+    COMPLETED,
     Admitted,
     find_source,
     read_admitted,
@@ -42,7 +43,7 @@ from reporting.proof.evidence import (
 )
 from reporting.proof.pinned import fetch
 from reporting.proof.totals import check_totals
-from reporting.proof.walk import COMPLETED, Walk
+from reporting.proof.walk import Walk
 
 SPLIT_FROM = 200_000
 """Users from which a second process is worth its start of a second or two."""
@@ -117,7 +118,7 @@ class _Chain:
     def follow(self) -> None:
         """Check link after link. Raises NotProved and CannotProve."""
         summary = read_summary(self._client, self._bucket, self._run_id)
-        admitted = read_admitted(self._client, self._bucket, self._run_id)
+        admitted = read_admitted(self._client, self._bucket, summary)
         self._erasures = read_erasures(self._client, self._bucket, self._run_id)
         source = find_source(self._client, summary, self._erasures)
         # Deleted afterwards: the files have user ids and tokens.
@@ -127,7 +128,7 @@ class _Chain:
             self._campaign(admitted, head, pinned)
             self._parts(admitted, head, pinned)
             prepared = admitted.parts
-            admitted, left_out = with_cut(self._client, self._bucket, self._run_id, admitted)
+            admitted, left_out = with_cut(self._client, self._bucket, summary, admitted)
             self._cut(prepared, admitted, left_out, Path(folder))
             self._written_once(summary)
             account = self._batches(admitted, summary, Path(folder))

@@ -16,14 +16,15 @@ from notifier.model.batch_file import PinnedObject
 from notifier.model.cut import CUT_LIST, CutParts
 from notifier.model.outcome import CutUser
 from notifier.model.plurals import counted
+from notifier.model.summary import Summary
 from reporting.proof.conclusion import CannotProve, NotProved
 from reporting.proof.erased import ERASED
-from reporting.proof.evidence import Admitted, read_object
+from reporting.proof.evidence import Admitted, read_object, state_gone
 
 _LISTED = msgspec.json.Decoder(CutUser)
 
 
-def with_cut(client: Any, bucket: str, run_id: str, admitted: Admitted) -> tuple[Admitted, Account]:
+def with_cut(client: Any, bucket: str, summary: Summary, admitted: Admitted) -> tuple[Admitted, Account]:
     """What the run sent to, and the account of those who were left out before.
 
     Raises:
@@ -33,13 +34,11 @@ def with_cut(client: Any, bucket: str, run_id: str, admitted: Admitted) -> tuple
     account = Account()
     if not admitted.prepared:
         return admitted, account
-    body = read_object(client, bucket, f"state/run_id={run_id}/cut.json")
+    body = read_object(client, bucket, f"state/run_id={summary.run_id}/cut.json")
     if body is None:
-        raise CannotProve(
-            "state/ is gone: the final cut that the run began with was deleted, or has expired (WorkDays)"
-        )
+        raise state_gone("the final cut that the run began with", summary)
     cut = msgspec.json.decode(body, type=CutParts)
-    _check_list(client, bucket, run_id, cut)
+    _check_list(client, bucket, summary.run_id, cut)
     for reason, users in cut.excluded_by.items():
         account.exclude(reason, users)
     account.users = account.excluded

@@ -20,6 +20,8 @@ from reporting.proof.conclusion import CannotProve, NotProved
 from reporting.proof.direct_get import DirectGet
 from reporting.proof.erased import PREFIX, Erasures, Tombstone
 
+COMPLETED = "completed"
+"""The status of a run that read every record and settled every device."""
 READERS = 8
 """Objects fetched at once."""
 _AHEAD = 64
@@ -64,12 +66,19 @@ def read_summary(client: Any, bucket: str, run_id: str) -> Summary:
     return msgspec.json.decode(body, type=Summary)
 
 
-def read_admitted(client: Any, bucket: str, run_id: str) -> Admitted:
+def read_admitted(client: Any, bucket: str, summary: Summary) -> Admitted:
     """The campaign and the pinned objects that the run began with. Raises CannotProve."""
-    body = read_object(client, bucket, f"state/run_id={run_id}/campaign.json")
+    body = read_object(client, bucket, f"state/run_id={summary.run_id}/campaign.json")
     if body is None:
-        raise CannotProve("state/ is gone: what the run began with was deleted, or has expired (WorkDays)")
+        raise state_gone("what the run began with", summary)
     return msgspec.json.decode(body, type=Admitted)
+
+
+def state_gone(what: str, summary: Summary) -> CannotProve:
+    """Why something is not under `state/`: a run that ended before it began has stored nothing there."""
+    if summary.status != COMPLETED and not summary.users:
+        return CannotProve(f"nothing was sent: the run was over ({summary.status}) before it began, and left no rows")
+    return CannotProve(f"state/ is gone: {what} was deleted, or has expired (WorkDays)")
 
 
 def read_erasures(client: Any, bucket: str, run_id: str) -> Erasures:

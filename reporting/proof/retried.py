@@ -22,34 +22,44 @@ from notifier.sending.batch import BATCH_SIZE, Push
 from reporting.proof.batch_audit import BatchAuditor
 from reporting.proof.conclusion import NotProved
 from reporting.proof.cut import with_cut
-from reporting.proof.evidence import read_admitted, read_erasures, read_summary
-from reporting.proof.walk import COMPLETED, Walk
+from reporting.proof.evidence import COMPLETED, read_admitted, read_erasures, read_summary
+from reporting.proof.walk import Walk
 
 ONLY_WHEN_NAMED = frozenset({"too_late", SUPPRESSED})
 """Reasons that are retried only when they are named: the time was over; the user wants no pushes."""
 MAX_ID_CHARS = 128
+_MARK_BYTES = 6
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """What the file has, and what it leaves out: devices by reason of their failure."""
+    """What the file has, and what it leaves out: devices by reason of their failure.
+
+    `status` and `unsent` are the run's: what was deferred when it ended early has not failed, and is not in the file.
+    """
 
     campaign_id: str
     users: int
     devices: int
     taken: dict[str, int]
     left_out: dict[str, int]
+    status: str = COMPLETED
+    unsent: int = 0
 
 
 class NoRetry(Exception):
     """There can be no retry. The message says why."""
 
 
-def retry_campaign(campaign: Campaign, now: datetime) -> Campaign:
+def retry_campaign(campaign: Campaign, now: datetime, run_id: str, reasons: Collection[str] = ()) -> Campaign:
     """The campaign again, under an id of its own.
 
     The experiment stays, so that every user is in the same arm. The collapse ids stay too: a phone that showed the
     first push after all replaces it, and does not show two.
+
+    Args:
+        run_id: of the run that is retried.
+        reasons: as of `write_retry`.
 
     Raises:
         NoRetry: the campaign's latest time has passed.
@@ -58,8 +68,11 @@ def retry_campaign(campaign: Campaign, now: datetime) -> Campaign:
         raise NoRetry(
             f"the campaign's abort_after ({campaign.abort_after.isoformat()}) has passed: nothing would be sent"
         )
-    # One id is one run: the retry needs an id of its own, and is found beside the first.
-    id_ = f"{campaign.id[: MAX_ID_CHARS - 22]}-retry-{now:%Y%m%dT%H%M%SZ}"
+    # One id is one run: the retry needs an id of its own, and is found beside the first. The same retry has the same
+    # id, so that a second file of it is refused where the first was sent.
+    mark = blake2b("\n".join((run_id, *sorted(set(reasons)))).encode(), digest_size=_MARK_BYTES).hexdigest()
+    tail = f"-retry-{mark}"
+    id_ = f"{campaign.id[: MAX_ID_CHARS - len(tail)]}{tail}"
     variants = tuple(
         msgspec.structs.replace(variant, message=_collapsing(campaign, variant)) for variant in campaign.variants
     )
@@ -99,23 +112,31 @@ def write_retry(
         NotProved, CannotProve: the run is not as it was sent, or its files have expired.
     """
     summary = read_summary(client, bucket, run_id)
-    admitted, _ = with_cut(client, bucket, run_id, read_admitted(client, bucket, run_id))
+    admitted, _ = with_cut(client, bucket, summary, read_admitted(client, bucket, summary))
     walk = Walk(client, bucket, run_id, admitted, read_erasures(client, bucket, run_id))
     auditor = BatchAuditor(
         run_id, admitted.campaign, walk.excluded(), strict=summary.status == COMPLETED, holdout=admitted.holdout
     )
-    campaign = retry_campaign(admitted.campaign, now)
+    campaign = retry_campaign(admitted.campaign, now, run_id, reasons)
     file = _File(reasons)
-    with tempfile.TemporaryDirectory(prefix="notifier-retry-") as folder, _private(out) as writing:
-        writing.write(b'{"campaign": ' + _encode(campaign) + b', "users": [')
-        for _, records, objects in walk.batches(Path(folder)):
-            devices = auditor.check(_, records, objects)
-            for line in file.users_of(records, devices):
-                writing.write((b",\n" if file.users > 1 else b"\n") + line)
-        writing.write(b"\n]}\n")
-    # From the file as it is on the disk, by the reader that the worker has: not from what this code meant to write.
-    _prove(out, campaign, file.chosen, file.devices)
-    return Retry(campaign.id, file.users, file.devices, file.taken, file.left_out)
+    # Under another name until it is proved, also when Ctrl-C ends it: it would look like a file to send.
+    unfinished = out.with_name(out.name + ".unfinished")
+    try:
+        with tempfile.TemporaryDirectory(prefix="notifier-retry-") as folder, _private(unfinished) as writing:
+            writing.write(b'{"campaign": ' + _encode(campaign) + b', "users": [')
+            for _, records, objects in walk.batches(Path(folder)):
+                devices = auditor.check(_, records, objects)
+                for line in file.users_of(records, devices):
+                    writing.write((b",\n" if file.users > 1 else b"\n") + line)
+            writing.write(b"\n]}\n")
+        # From the file as it is on the disk, by the reader that the worker has: not from what this code meant to write.
+        _prove(unfinished, campaign, file.chosen, file.devices)
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return Retry(
+        campaign.id, file.users, file.devices, file.taken, file.left_out, status=summary.status, unsent=summary.unsent
+    )
 
 
 def _private(path: Path) -> IO[bytes]:

@@ -16,9 +16,6 @@ from reporting.proof.erased import Erasures
 from reporting.proof.evidence import READERS, Admitted, ByBatch
 from reporting.proof.pinned import fetch
 
-COMPLETED = "completed"
-"""The status of a run that read every record and settled every device."""
-
 
 class Walk:
     """The batches of one run. Every object that is read is checked against its pin.

@@ -347,6 +347,19 @@ def test_bytes_that_are_gone_prove_nothing(s3: Any) -> None:
     assert "has expired (WorkDays)" in audited(run).problem
 
 
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_run_that_never_began(s3: Any, status: str) -> None:
+    """It has stored nothing under `state/`: that it expired would be untrue."""
+    run = made(s3, ending=Ending.CANCELLED)
+    key = f"summaries/run_id={run.run_id}/summary.json"
+    summary = json.loads(s3.get_object(Bucket=run.bucket, Key=key)["Body"].read())
+    s3.delete_object(Bucket=run.bucket, Key=f"state/run_id={run.run_id}/campaign.json")
+    assert "state/ is gone" in audit(s3, run.bucket, run.run_id).in_words
+    s3.put_object(Bucket=run.bucket, Key=key, Body=json.dumps(summary | {"status": status, "users": 0}).encode())
+    found = audit(s3, run.bucket, run.run_id).in_words
+    assert found == f"cannot be proved: nothing was sent: the run was over ({status}) before it began, and left no rows"
+
+
 def test_rows_written_after_the_end(s3: Any) -> None:
     """An object that is younger than the run's end was not written by the run."""
     bucket = new_name("audit")

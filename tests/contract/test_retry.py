@@ -4,7 +4,7 @@ import gzip
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def test_it_has_those_that_failed(run: MadeRun, tmp_path: Path) -> None:
     assert made.taken == {"unanswered": len(wanted)}
     assert made.left_out == {"too_late": len(failed(run, "too_late"))}
     campaign = read_campaign(file["campaign"])
-    assert (campaign.id, campaign.experiment) == ("failing-retry-20261128T090000Z", "failing")
+    assert campaign.experiment == "failing"
     arms = Arms(campaign.salt, campaign.arms)
     assert {user: arms.names[arms.index_of(user.encode())] for user in wanted} == wanted
     assert all(user["attributes"]["first_name"] for user in file["users"])
@@ -75,12 +75,43 @@ def test_it_has_those_that_failed(run: MadeRun, tmp_path: Path) -> None:
     assert late.taken == made.left_out
 
 
+def test_the_same_retry_has_the_same_id(run: MadeRun, tmp_path: Path) -> None:
+    """One id is one run, so that the second file of a retry is refused; other reasons and runs are other retries."""
+    ids = list[str]()
+    for n, reasons in enumerate(([], [], ["too_late"], ["unanswered", "too_late"], ["too_late", "unanswered"])):
+        later = NOW + timedelta(hours=n)
+        ids.append(write_retry(run.client, run.bucket, run.run_id, tmp_path / f"{n}", reasons, now=later).campaign_id)
+    assert ids[0] == ids[1]
+    assert ids[3] == ids[4]
+    assert len(set(ids)) == 3
+    assert all(one.startswith("failing-retry-") for one in ids)
+    assert retry_campaign(CAMPAIGN, NOW, "r1").id != retry_campaign(CAMPAIGN, NOW, "r2").id
+    # As long as an id may be, and no longer; of two long ones that differ at their end only, each has its own.
+    long = [retry_campaign(msgspec.structs.replace(CAMPAIGN, id="x" * 127 + end), NOW, end).id for end in "yz"]
+    assert [len(one) for one in long] == [128, 128]
+    assert long[0] != long[1]
+
+
+def test_interrupted_it_leaves_no_file(run: MadeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while it is written or proved: half a list of devices, or an unproved one, would look like one to send."""
+    for step in ("read_recipient", "read_local"):
+        with monkeypatch.context() as patched:
+
+            def pressed(*_: Any, **__: Any) -> Any:
+                raise KeyboardInterrupt
+
+            patched.setattr(f"reporting.proof.retried.{step}", pressed)
+            with pytest.raises(KeyboardInterrupt):
+                write_retry(run.client, run.bucket, run.run_id, tmp_path / "retry.json", now=NOW)
+        assert not list(tmp_path.iterdir())
+
+
 def test_a_phone_shows_one_of_the_two() -> None:
     """The pushes of the retry have the collapse ids of the first ones, whatever the arms are."""
     one_arm = msgspec.structs.replace(CAMPAIGN, variants=())
     own = msgspec.structs.replace(CAMPAIGN, message=Message(title="t", body="b", collapse_id="own"))
     for campaign in (CAMPAIGN, one_arm, own):
-        again = retry_campaign(campaign, NOW)
+        again = retry_campaign(campaign, NOW, "r1")
         for arm, _ in campaign.arms:
             first = collapse_id(campaign.message_of(arm), Label("r1", campaign.id, arm))
             second = collapse_id(again.message_of(arm), Label("r2", again.id, arm))
@@ -91,8 +122,8 @@ def test_times_that_have_passed() -> None:
     """A run that would end at once is not made; a `not_before` that has passed is no reason to wait."""
     past = datetime(2026, 11, 27, tzinfo=UTC)
     with pytest.raises(NoRetry, match="nothing would be sent"):
-        retry_campaign(msgspec.structs.replace(CAMPAIGN, abort_after=past), NOW)
-    assert retry_campaign(msgspec.structs.replace(CAMPAIGN, not_before=past), NOW).not_before is None
+        retry_campaign(msgspec.structs.replace(CAMPAIGN, abort_after=past), NOW, "r1")
+    assert retry_campaign(msgspec.structs.replace(CAMPAIGN, not_before=past), NOW, "r1").not_before is None
 
 
 def test_rows_that_are_not_proved_are_no_basis(run: MadeRun, tmp_path: Path) -> None:
