@@ -38,28 +38,45 @@ def due_partition_of(run_id: str, number: int, *, of_several: bool) -> str:
 
 
 def command_run(items: Items, run_id: str, control: Control, by: str, at_ms: int) -> list[Item]:
-    """Give all lanes of a run a command. Returns those that are not done; none of an unknown run."""
-    changed = [command_lane(items, run_id, 0, control, by, at_ms)]
+    """Give all lanes of a run a command. Returns those that take it: none if it is unknown, done or cancelled."""
+    # Whatever else reaches a lane before it: of a run half of whose lanes are cancelled the others would go on.
+    is_final = control is Control.CANCEL
+    changed = [command_lane(items, run_id, 0, control, by, at_ms, is_final=is_final)]
     # Read after the first lane was written: lanes that are opened meanwhile are there, or take the command over.
     is_lane = Key("pk").eq(f"run#{run_id}") & Key("sk").begins_with("lane#")
     others = [number for item in items.query(is_lane, ConsistentRead=True) if (number := number_of_lane(item))]
-    changed += [command_lane(items, run_id, number, control, by, at_ms) for number in others]
+    changed += [command_lane(items, run_id, number, control, by, at_ms, is_final=is_final) for number in others]
     return [item for item in changed if item is not None]
 
 
 def command_lane(
-    items: Items, run_id: str, number: int, control: Control, by: str, at_ms: int, *, only_if_going: bool = False
+    items: Items,
+    run_id: str,
+    number: int,
+    control: Control,
+    by: str,
+    at_ms: int,
+    *,
+    only_if_going: bool = False,
+    is_final: bool = False,
 ) -> Item | None:
-    """Give one lane a command. Returns it as it is then; None where there is no such lane, or it is done.
+    """Give one lane a command. Returns it as it is then; None where it does not take the command.
+
+    There is no such lane, or it is done; it is cancelled, which no other command takes back: its worker may not have
+    read it yet; or it has a later command.
 
     Args:
         by: who gives the command, for people who look.
         only_if_going: not where another command was given before.
+        is_final: also where another command was given later.
     """
-    # Two commands that reach the lanes of a run at the same time: the later one counts for all of them.
-    is_latest = Attr("control_at_ms").not_exists() | Attr("control_at_ms").lte(at_ms)
     command = Update().set(control=control.value, control_by=by, control_at_ms=at_ms)
-    command = command.only_if(Attr("state").ne(LaneState.DONE.value), is_latest)
+    command = command.only_if(Attr("state").ne(LaneState.DONE.value))
+    if not is_final:
+        # Two commands that reach the lanes of a run at the same time: the later one counts for all of them.
+        command = command.only_if(Attr("control_at_ms").not_exists() | Attr("control_at_ms").lte(at_ms))
+    if control is not Control.CANCEL:
+        command = command.only_if(Attr("control").ne(Control.CANCEL.value))
     if only_if_going:
         command = command.only_if(Attr("control").eq(Control.GO.value))
     written = _update(items, run_id, number, command)

@@ -217,7 +217,7 @@ class Ledger(Protocol):
         only_if_going: bool = ...,
         at_ms: int | None = ...,
     ) -> Lane | None:
-        """Pause, resume or cancel one lane. None when it is done, unknown, or has a later command.
+        """Pause, resume or cancel one lane. None when it is done, cancelled, unknown, or has a later command.
 
         Args:
             only_if_going: not where another command was given before.

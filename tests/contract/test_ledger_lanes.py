@@ -140,6 +140,27 @@ def test_a_lane_that_stops_pauses_the_others_and_no_cancel_is_lost(ledger: Any, 
     assert ledger.read_lane("r1", 2).control is Control.CANCEL
 
 
+def test_a_cancel_is_not_taken_back(ledger: Any, time: Time) -> None:
+    """Who pauses or resumes before a worker has read it, in a hurry or on hold, sends to nobody who was cancelled."""
+    opened(ledger, time)
+    assert len(ledger.control_run("r1", Control.CANCEL, "ann")) == 3
+    cancelled = ledger.lanes_of("r1")
+    for command in (Control.PAUSE, Control.GO):
+        time.s += 1
+        assert ledger.control_run("r1", command, "bob") == ()
+        assert ledger.lanes_of("r1") == cancelled
+    # Given again it is no fault.
+    assert len(ledger.control_run("r1", Control.CANCEL, "bob")) == 3
+
+
+def test_a_cancel_reaches_every_lane(ledger: Any, time: Time) -> None:
+    """Also one that another command, which was given a moment later, has reached before it."""
+    opened(ledger, time)
+    ledger.set_control("r1", Control.PAUSE, "bob", 1, at_ms=time.ms + 5)
+    ledger.control_run("r1", Control.CANCEL, "ann")
+    assert {lane.control for lane in ledger.lanes_of("r1")} == {Control.CANCEL}
+
+
 def test_a_command_of_an_earlier_time_changes_nothing(ledger: Any, time: Time) -> None:
     """A lane's stop that reaches another late, when an operator has resumed the run, does not pause it again."""
     opened(ledger, time)

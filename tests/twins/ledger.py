@@ -196,8 +196,11 @@ class MemoryLedger:
 
     def control_run(self, run_id: str, control: Control, by: str) -> tuple[Lane, ...]:
         """Pause, resume or cancel all lanes of a run."""
-        numbers = [number for run, number in sorted(self._lanes) if run == run_id]
-        changed = (self.set_control(run_id, control, by, number) for number in numbers)
+        lanes = [lane for (run, _), lane in sorted(self._lanes.items()) if run == run_id]
+        # A cancel counts over what was given later, too.
+        least = {lane.lane: (lane.control_at_ms or 0) if control is Control.CANCEL else 0 for lane in lanes}
+        now_ms = self._now_ms()
+        changed = [self.set_control(run_id, control, by, n, at_ms=max(now_ms, at)) for n, at in least.items()]
         return tuple(lane for lane in changed if lane is not None)
 
     def await_others(self, lane: Lane) -> None:
@@ -410,9 +413,11 @@ class MemoryLedger:
         only_if_going: bool = False,
         at_ms: int | None = None,
     ) -> Lane | None:
-        """Pause, resume or cancel a lane. None when it is done, unknown, or has a later command."""
+        """Pause, resume or cancel a lane. None when it is done, unknown, or has a cancel or a later command."""
         at_ms = self._now_ms() if at_ms is None else at_ms
         found = self._lanes.get((run_id, lane))
+        if found is not None and found.control is Control.CANCEL is not control:
+            return None
         if found is not None and (found.control_at_ms or 0) > at_ms:
             return None
         if found is None or found.state is LaneState.DONE or (only_if_going and found.control is not Control.GO):
