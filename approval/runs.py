@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError, HTTPClientError
 
+from approval.reasons import without_commands
+from approval.request import Refused
 from approval.table import Table
 from notifier.dynamodb import IS_NEW, Item, Items, condition_of, is_refused, item_of
 from notifier.hold_item import HOLD, HOLD_KEY, hold_of, holding, releasing
@@ -17,7 +19,7 @@ from notifier.model.account import Account
 from notifier.model.campaign import Part
 from notifier.model.cursor import decode_cursor
 from notifier.model.hold import Hold
-from notifier.model.run import COMMANDS, LEDGER_VERSION, Ending, Lane, LaneState
+from notifier.model.run import COMMANDS, LEDGER_VERSION, REFUSED, Ending, Lane, LaneState
 from notifier.model.span import Span
 from notifier.model.whole_run import slowest
 
@@ -121,10 +123,14 @@ class Runs(Table):
         and is accepted all the same. It could pause a run long after it was resumed.
 
         Returns whether the function did it. A run that is resumed without it goes on with the next sweep.
+
+        Raises:
+            Refused: no lane of the run takes a command, by either way.
         """
         if self._commanded({"action": action.value, "run_id": run_id, "by": by}):
             return True
-        command_run(Items(self._client, self._table), run_id, COMMANDS[action], by, now_ms)
+        if not command_run(Items(self._client, self._table), run_id, COMMANDS[action], by, now_ms):
+            raise _refused(REFUSED)
         return False
 
     def over(self, parts: Sequence[Part], limit: int) -> list[RunOver]:
@@ -150,10 +156,18 @@ class Runs(Table):
             self._client.update_item(TableName=self._table, Key=HOLD_KEY, **holding(by, reason, now_ms).arguments())
 
     def release_hold(self, by: str, now_ms: int) -> None:
-        """Release the stack. Another hold that has come meanwhile stays."""
+        """Release the stack. Another hold that has come meanwhile stays: raises Refused."""
         found = self.hold()
-        if found is not None and not self._commanded({"action": "release", "by": by}):
-            Items(self._client, self._table).update(HOLD_KEY, releasing(found, by, now_ms))
+        if found is None:
+            return
+        try:
+            is_released = self._commanded({"action": "release", "by": by})
+        except Refused:
+            is_released = False  # somebody else has released it in between, unless it is held again
+        if not is_released:
+            is_released = Items(self._client, self._table).update(HOLD_KEY, releasing(found, by, now_ms)) is not None
+        if not is_released and self.hold() is not None:
+            raise Refused("It was not released: it was put on hold once more just now. Look at it again.")
 
     # -- approvals ----------------------------------------------------------------------------------------------------
 
@@ -185,7 +199,10 @@ class Runs(Table):
                 raise
 
     def _commanded(self, event: dict[str, Any]) -> bool:
-        """Whether the control function has done it; False where Lambda has no room for it, or it does not answer."""
+        """Whether the control function has done it; False where Lambda has no room for it, or it does not answer.
+
+        Raises Refused where it answers that it has not done it.
+        """
         try:
             return self._invoke(event)
         except ClientError as error:
@@ -200,7 +217,26 @@ class Runs(Table):
         """Whether the control function has done what the event says."""
         payload = json.dumps(event).encode()
         answer = self._lambda.invoke(FunctionName=self._function, InvocationType="RequestResponse", Payload=payload)
-        return not answer.get("FunctionError")
+        if answer.get("FunctionError"):
+            return False
+        said = msgspec.json.decode(answer["Payload"].read(), type=_Answer)
+        if said.status == "refused":
+            raise _refused(said.reason)
+        return True
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What the control function answers, as far as it is read."""
+
+    status: str = ""
+    reason: str = ""
+
+
+def _refused(reason: str) -> Refused:
+    """Why the control function, or the ledger, has not done what it was asked for."""
+    if reason == REFUSED:
+        return Refused("It was not done: the run is over, or it is not known any more. Load its page again.")
+    return Refused(f"It was not done: {without_commands(reason)}." if reason else "It was not done.")
 
 
 def _lane_seen(run_id: str, item: Item) -> RunSeen:

@@ -12,9 +12,11 @@ from approval import request as rules
 from approval.access import Access, LinkData
 from approval.files import Files, OtherContent
 from approval.form import Form
-from approval.request import Limits, Request, Step
+from approval.request import Limits, Refused, Request, Step
 from approval.runs import Runs
 from approval.store import AuditEntry, Conflict, NoSuchRequest, Store, TestDevice
+from notifier.dynamodb import Update
+from notifier.hold_item import HOLD_KEY
 from notifier.model.account import Account
 from notifier.model.campaign import Part
 from notifier.model.cursor import Cursor
@@ -274,6 +276,31 @@ def test_lanes_of_a_newer_release(runs: Runs, world: World) -> None:
     seen = runs.run("R")
     assert seen is not None
     assert (seen.status, seen.lanes, seen.slowest_lane) == ("running", 2, None)
+
+
+def test_a_release_that_was_refused(runs: Runs, world: World) -> None:
+    """Where somebody else has released it that is what was wanted; where it is held all the same it is said."""
+    world.control.answer = {"status": "refused", "reason": "nothing is held"}
+    world.control.refuses_with = "TooManyRequestsException"
+    runs.set_hold(ANN, "the wrong text", 5)
+    world.control.refuses_with, invoke = "", world.control.invoke
+
+    def again(**request: Any) -> Any:
+        """Before the function looks, it is released by somebody, and held by a third."""
+        runs._client.update_item(**{"TableName": LEDGER, "Key": HOLD_KEY, **Update().set(since_ms=9).arguments()})
+        return invoke(**request)
+
+    world.control.invoke = again  # type: ignore[method-assign]
+    with pytest.raises(Refused, match="on hold once more"):
+        runs.release_hold("bob@example.com", 10)
+
+    def released(**request: Any) -> Any:
+        runs._client.update_item(**{"TableName": LEDGER, "Key": HOLD_KEY, **Update().remove("since_ms").arguments()})
+        return invoke(**request)
+
+    world.control.invoke = released  # type: ignore[method-assign]
+    runs.release_hold("bob@example.com", 11)
+    assert runs.hold() is None
 
 
 def test_an_approval_is_never_replaced(runs: Runs, world: World) -> None:

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from approval.app import App
 from approval.mail import Mail
 from approval.pages import Pages
+from approval.store import Store
 from notifier.model.account import Account
 from notifier.model.campaign import Audience
 from notifier.model.campaign_reading import read_campaign
@@ -31,6 +32,7 @@ from tests.approval_site import (
     HOST,
     LEDGER,
     STAGE,
+    TABLE,
     Browser,
     World,
     count,
@@ -655,6 +657,28 @@ def test_the_page_stops_a_run_that_lambda_has_no_room_to_stop(world: World, trou
     )
     lane = ledger_item(world, run_id)
     assert (lane["state"], lane["control"], lane["due"]) == ({"S": "ready"}, {"S": "go"}, {"S": "lane"})
+
+
+@pytest.mark.parametrize("by", ["the function", "the ledger"])
+def test_a_command_that_was_refused_is_not_said_to_be_done(world: World, by: str) -> None:
+    """No lane takes it any more: the page says why, and the trail has no step."""
+    ann = world.browser(ANN)
+    id_, run_id = sending(world, ann)
+    world.lane(run_id, control="go", version=1)
+    if by == "the function":
+        world.control.answer = {"status": "refused", "run_id": run_id, "reason": "no such run, or it is done"}
+    else:
+        # It ends between the page's look at it and the command.
+        world.control.refuses_with, invoke = "TooManyRequestsException", world.control.invoke
+
+        def invoke_late(**request: Any) -> dict[str, Any]:
+            world.lane(run_id, state="done", ending="completed", version=1)
+            return invoke(**request)
+
+        world.control.invoke = invoke_late  # type: ignore[method-assign]
+    answer = ann.post(f"/requests/{id_}/pause")
+    assert (answer.status, "the run is over, or it is not known any more" in answer.body) == (409, True)
+    assert "pause" not in [entry.step for entry in Store(world.client("dynamodb"), TABLE).audit(id_)]
 
 
 def test_another_refusal_of_lambda_pauses_nothing(world: World) -> None:
