@@ -23,7 +23,7 @@ WORK_MS = 900_000
 
 
 def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
-    """What an officer asks for on the pages, a piece of work that was begun for it, or the end of a run.
+    """What an officer asks for on the pages, a piece of work that was begun for it, the end of a run, or a day's tick.
 
     `{"action": "find", "user_id": ID, "by": WHO}` and the like: see `privacy.service`. What cannot be done is answered
     with `refused`, and is no error.
@@ -36,7 +36,9 @@ def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
         return {}
     if event.get("detail-type") == "Notifier Run Ended":
         run_id = str(event["detail"]["run_id"])
-        return _after_run(run_id, service.run_ended(run_id, context.get_remaining_time_in_millis))
+        return _after(run_id, service.run_ended(run_id, context.get_remaining_time_in_millis))
+    if event.get("detail-type") == "Scheduled Event":
+        return _after("", service.day_ended(context.get_remaining_time_in_millis))
     try:
         answer = service.carry_out(event)
     except Refused as refused:
@@ -48,21 +50,26 @@ def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
 
 
 class Unfinished(Exception):
-    """An erasure at a run's end that a person has to bring to its end."""
+    """An erasure that nobody has asked for on a page, and that a person has to bring to its end."""
 
 
-def _after_run(run_id: str, done: Done | None) -> dict[str, Any]:
-    """Log what came of an erasure at a run's end. Raises Unfinished where nobody would hear of it otherwise."""
+def _after(run_id: str, done: Done | None) -> dict[str, Any]:
+    """Log what came of an erasure at a run's end, or a day's. Raises Unfinished where nobody would hear of it.
+
+    Args:
+        run_id: "" at a day's end.
+    """
     if done is None:
         return {"erased": False}
     # Nobody asked for it on a page: the log and the alarm of this function's errors are all that speak of it.
     level = "ERROR" if done.needs_a_person else "INFO"
-    line = {"level": level, "message": "privacy_run_ended", "run_id": run_id, "state": done.state, "words": done.words}
+    message = "privacy_run_ended" if run_id else "privacy_day_ended"
+    line = {"level": level, "message": message, "run_id": run_id, "state": done.state, "words": done.words}
     sys.stdout.write(json.dumps(line) + "\n")
     if done.needs_a_person:
         # Lambda's second attempt erases again only if this one ended before it came to its list; else the alarm alone
         # is the point.
-        raise Unfinished(f"erasing after run {run_id}: {done.words}")
+        raise Unfinished(f"erasing {f'after run {run_id}' if run_id else 'once a day'}: {done.words}")
     return {"erased": done.state is JobState.DONE, "state": done.state}
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from privacy.erased_bytes import CAPS, result
 from privacy.records import Unreadable
-from privacy.run_eraser import Doomed, RunEraser, Version
+from privacy.run_eraser import Doomed, RunEraser
 from privacy.runs import Runs, run_counted
+from privacy.versions import Version
 from privacy.whom import Whom
 
 _OF_A_CUT = re.compile(r"audiences/cut/run_id=[^/]+/(?:[^/]+/)*caps/day=[^/]+\.parquet\Z")

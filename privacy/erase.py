@@ -3,6 +3,7 @@
 It can be repeated at any time, also after a crash: nothing is deleted before its tombstone is written.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -14,10 +15,11 @@ from privacy.counted import CountedEraser, has_hashes
 from privacy.erased_bytes import CAPS, document, listed, result
 from privacy.places import MADE_HERE, PREFIXES, Way
 from privacy.records import Unreadable, user_of
-from privacy.run_eraser import GONE, IN_THIS_MOMENT, READERS, Doomed, RunEraser, Version
-from privacy.runs import Runs, is_over, read_runs
+from privacy.run_eraser import GONE, IN_THIS_MOMENT, READERS, Doomed, RunEraser
+from privacy.runs import Open, Runs, is_over, read_open, read_runs
 from privacy.suspicion import MAX_CHARS, has_user, is_of_user
-from privacy.waiting import note_waiting
+from privacy.versions import Version, versions_under
+from privacy.waiting import note_waiting, waited_for
 from privacy.whom import FOLDER, REFUSED, Whom
 
 OBJECTS_PER_S = 30
@@ -29,6 +31,8 @@ GZIP_FACTOR = 8
 """Gzipped, so many bytes of an audience are one."""
 AHEAD, SMALL_BYTES = 128, 1_000_000
 """So many objects are fetched ahead, if each is no larger: this bounds the memory."""
+DELETED_AT_ONCE = 500
+"""After so many it is looked again what has begun meanwhile."""
 REWRITES = 5
 """So often a file is read and rewritten that somebody else writes at the same time."""
 _RESULTS = tuple(prefix for prefix, way in PREFIXES.items() if way is Way.RESULT)
@@ -50,7 +54,8 @@ class Stack(msgspec.Struct, frozen=True):
 class Erased(msgspec.Struct, frozen=True):
     """What came of an erasure.
 
-    `runs` are users by run; `waiting` and `left` have a reason for each object; `waits_for` are the runs of `waiting`.
+    `runs` are users by run; `waiting` and `left` have a reason for each object; `waits_for` are the runs of `waiting`,
+    and what else is left to: what is being prepared, decided on or counted.
     """
 
     runs: dict[str, int]
@@ -69,10 +74,8 @@ class Erased(msgspec.Struct, frozen=True):
 def read_versions(stack: Stack) -> dict[str, list[Version]]:
     """All versions in the bucket, newest first, by their key."""
     found: dict[str, list[Version]] = {}
-    for page in stack.s3.get_paginator("list_object_versions").paginate(Bucket=stack.bucket):
-        for one in page.get("Versions", ()):
-            version = Version(one["Key"], one.get("VersionId") or "null", one["IsLatest"], one["Size"])
-            found.setdefault(version.key, []).append(version)
+    for version in versions_under(stack.s3, stack.bucket, ""):
+        found.setdefault(version.key, []).append(version)
     return found
 
 
@@ -119,9 +122,10 @@ def erase(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progres
 
 
 def _pass(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progress) -> Erased:
+    # Before anything else: what another erasure adds to it is not this one's to take away.
+    awaited = waited_for(stack.s3, stack.bucket)
     versions = read_versions(stack)
-    there = {key: any(one.latest for one in some) for key, some in versions.items()}
-    runs = read_runs(stack.s3, stack.dynamodb, stack.bucket, stack.table, there)
+    runs = read_runs(stack.s3, stack.dynamodb, stack.bucket, stack.table, versions, now.timestamp())
     doomed = Doomed({}, {})
     eraser = RunEraser(stack.s3, stack.bucket, whom, doomed)
     by_run: dict[str, int] = {}
@@ -130,7 +134,7 @@ def _pass(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progres
         if users := eraser.erase(sent, own, by, int(now.timestamp() * 1000)):
             by_run[sent.run_id] = users
         on_progress("runs", n, len(runs.closed))
-    files = _Files(stack, whom, runs, doomed)
+    files = _Files(stack, whom, runs.open, doomed)
     for n, some in enumerate(versions.values(), 1):
         for version in some:
             files.erase(version)
@@ -139,31 +143,43 @@ def _pass(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progres
     counted.erase(eraser, versions, by, int(now.timestamp() * 1000))
     known = len(whom.counted)
     files.delete_manifests(versions)
-    _delete(stack, doomed.versions)
+    gone, open_ = _delete(stack, runs, doomed.versions, now)
     tests = _tests(stack, whom)
     # From the bucket as it is now, not from what this code meant to do.
-    waiting, left = _remaining(stack, whom, runs, on_progress)
-    hashes_waiting, hashes_left = _remaining(stack, whom, runs, on_progress, are_hashes=True)
+    waiting, left = _remaining(stack, whom, open_, on_progress)
+    hashes_waiting, hashes_left = _remaining(stack, whom, open_, on_progress, are_hashes=True)
     if hashes_left and len(whom.counted) > known:
         # Who is only suspected somewhere is met here for the first time, where all is looked through.
-        gone, versions = set(doomed.versions), read_versions(stack)
+        done, versions = set(doomed.versions), read_versions(stack)
         for key in versions:
             if has_hashes(key):
                 doomed.left.pop(key, None)
         counted.erase(eraser, versions, by, int(now.timestamp() * 1000) + 1)
         files.delete_manifests(versions)
-        _delete(stack, doomed.versions.keys() - gone)
-        hashes_waiting, hashes_left = _remaining(stack, whom, runs, on_progress, are_hashes=True)
+        more, open_ = _delete(stack, runs, doomed.versions.keys() - done, now)
+        gone += more
+        hashes_waiting, hashes_left = _remaining(stack, whom, open_, on_progress, are_hashes=True)
     waiting, left = waiting | hashes_waiting, left | hashes_left
     waits_for = tuple(sorted(set(waiting.values())))
-    note_waiting(stack.s3, stack.bucket, waits_for, over=[sent.run_id for sent in runs.closed])
-    reasons = {key: f"until run {run_id} has ended" for key, run_id in waiting.items()}
-    return Erased(by_run, len(doomed.versions), tests, reasons, left | doomed.left, waits_for)
+    over = {*runs.over, *(awaited - open_.words.keys())}
+    note_waiting(stack.s3, stack.bucket, waits_for, over)
+    reasons = {key: open_.words[name] for key, name in waiting.items()}
+    return Erased(by_run, gone, tests, reasons, left | doomed.left, waits_for)
 
 
-def _delete(stack: Stack, versions: Iterable[tuple[str, str]]) -> None:
-    for key, id_ in versions:
-        stack.s3.delete_object(Bucket=stack.bucket, Key=key, VersionId=id_)
+def _delete(stack: Stack, runs: Runs, versions: Iterable[tuple[str, str]], now: datetime) -> tuple[int, Open]:
+    """Delete versions for good, but what is needed by now. Returns how many, and what is under way."""
+    pairs, count, began = list(versions), 0, time.monotonic()
+    open_ = runs.open
+    for first in range(0, max(len(pairs), 1), DELETED_AT_ONCE):
+        # The reading has taken minutes, and so does this: what has begun meanwhile may have pinned one of them.
+        now_s = now.timestamp() + time.monotonic() - began
+        open_ = read_open(stack.s3, stack.dynamodb, stack.bucket, stack.table, runs, now_s)
+        for key, id_ in pairs[first : first + DELETED_AT_ONCE]:
+            if _waits(stack, open_, key) is None:
+                stack.s3.delete_object(Bucket=stack.bucket, Key=key, VersionId=id_)
+                count += 1
+    return count, open_
 
 
 def _is_of(key: str, run_id: str) -> bool:
@@ -179,21 +195,21 @@ def _way_of(stack: Stack, key: str) -> Way:
     return next((way for prefix, way in PREFIXES.items() if key.startswith(prefix)), Way.FILE)
 
 
-def _waits(stack: Stack, runs: Runs, key: str) -> str | None:
-    """The open run that an object is left to."""
+def _waits(stack: Stack, open_: Open, key: str) -> str | None:
+    """The open run that an object is left to, or what else."""
     # A run that an earlier release began does not understand keyed hashes: until then it needs the plain ids.
-    if key.startswith(stack.suppression) and runs.open.run_ids:
-        return min(runs.open.run_ids)
-    return runs.open.waits_for(key)
+    if key.startswith(stack.suppression) and open_.run_ids:
+        return min(open_.run_ids)
+    return open_.waits_for(key)
 
 
 class _Files:
     """Everything but the results of runs, version by version."""
 
-    def __init__(self, stack: Stack, whom: Whom, runs: Runs, doomed: Doomed) -> None:
+    def __init__(self, stack: Stack, whom: Whom, open_: Open, doomed: Doomed) -> None:
         self._stack = stack
         self._whom = whom
-        self._runs = runs
+        self._open = open_
         self._doomed = doomed
 
     def erase(self, version: Version) -> None:
@@ -201,7 +217,7 @@ class _Files:
         key, way = version.key, _way_of(self._stack, version.key)
         if way in (Way.RESULT, Way.NOBODY) or has_hashes(key) or not version.size:
             return
-        if _waits(self._stack, self._runs, key):
+        if _waits(self._stack, self._open, key):
             return
         if _is_manifest(key) and not version.latest:
             self._doomed.versions[key, version.id] = None
@@ -266,7 +282,7 @@ class _Files:
         for key in [key for key in versions if _is_manifest(key)]:
             folder = key.rpartition("/")[0] + "/"
             if any(one.startswith(folder) for one in gone):
-                for version in _versions_of(self._stack, key):
+                for version in versions_under(self._stack.s3, self._stack.bucket, key):
                     self._doomed.versions[key, version.id] = None
 
 
@@ -279,15 +295,10 @@ def _is_manifest(key: str) -> bool:
     return key.startswith(("audiences/prepared/", "audiences/cut/")) and key.endswith("/_manifest.json")
 
 
-def _versions_of(stack: Stack, key: str) -> Iterator[Version]:
-    answer = stack.s3.list_object_versions(Bucket=stack.bucket, Prefix=key)
-    for one in answer.get("Versions", ()):
-        yield Version(one["Key"], one.get("VersionId") or "null", one["IsLatest"], one["Size"])
-
-
 def _newest(stack: Stack, key: str) -> Version | None:
     """What stands under a key now."""
-    return next((one for one in _versions_of(stack, key) if one.key == key and one.latest), None)
+    found = versions_under(stack.s3, stack.bucket, key)
+    return next((one for one in found if one.key == key and one.latest), None)
 
 
 def _get(stack: Stack, version: Version) -> Any:
@@ -345,9 +356,9 @@ def _without_sample(stack: Stack, item: dict[str, Any]) -> dict[str, Any] | None
 
 
 def _remaining(
-    stack: Stack, whom: Whom, runs: Runs, on_progress: Progress, *, are_hashes: bool = False
+    stack: Stack, whom: Whom, open_: Open, on_progress: Progress, *, are_hashes: bool = False
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Objects that still have an erased user: those that an open run needs, with its id, and any others.
+    """Objects that still have an erased user: those that are left to something, with its name, and any others.
 
     Args:
         are_hashes: of those that caps are counted by, or of all others. These first: who is met there may be counted.
@@ -360,11 +371,11 @@ def _remaining(
     ]  # fmt: skip
     for n, (version, body) in enumerate(_read(stack, versions), 1):
         if body is not None and (why := _why_left(_way_of(stack, version.key), version, body, whom)):
-            run_id = _waits(stack, runs, version.key)
-            if run_id is None:
+            name = _waits(stack, open_, version.key)
+            if name is None:
                 left[_named(version)] = why
             else:
-                waiting[version.key] = run_id
+                waiting[version.key] = name
         on_progress("checked", n, len(versions))
     return waiting, left
 

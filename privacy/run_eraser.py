@@ -12,6 +12,7 @@ from notifier.model.preparation import ManifestParts
 from privacy.erased_bytes import Position, Rewritten, listed, pinned, result
 from privacy.records import Unreadable
 from privacy.runs import Sent
+from privacy.versions import Version
 from privacy.whom import REFUSED, Whom
 from reporting.proof.erased import FILES, PREFIX, Replaced, Tombstone, moved_manifest
 from reporting.proof.evidence import read_object
@@ -22,20 +23,6 @@ GONE = ("NoSuchKey", "NoSuchVersion", "404")
 """S3's codes for an object or a version that is not there."""
 _FROM = "erased-from"
 """Metadata of a replacement: the version that it replaces. After a crash it proves that an erasure wrote it."""
-
-
-class Version(msgspec.Struct, frozen=True):
-    """One version of an object, as a listing has it."""
-
-    key: str
-    id: str
-    latest: bool
-    size: int
-
-    @property
-    def pin(self) -> str | None:
-        """As a pin names it: an object of before versioning has none."""
-        return None if self.id == "null" else self.id
 
 
 class Doomed(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from privacy.erase import Erased, Stack, erase, read_versions, seconds_for
 from privacy.id_shapes import is_too_long
 from privacy.jobs import Job, Jobs, JobState, new_id
 from privacy.places import OUT_OF_REACH_WORDS
+from privacy.runs import is_run
 from privacy.waiting import waited_for
 from privacy.whom import key_of, suppress
 from reporting.person import Found, Plan, find, plan
@@ -222,8 +223,16 @@ class PrivacyService:
         """Erase again where an erasure has waited for this run. None where none has."""
         if run_id not in waited_for(self._stack.s3, self._stack.bucket):
             return None
-        job = self._begun("erase", "a run's end")
-        return self.work({"work": job.id}, remaining_ms)
+        return self._again("a run's end", remaining_ms)
+
+    def day_ended(self, remaining_ms: Callable[[], int]) -> Done | None:
+        """Erase again where an erasure waits for anything: not only runs are, and not every end is heard of."""
+        if not waited_for(self._stack.s3, self._stack.bucket):
+            return None
+        return self._again("a day's end", remaining_ms)
+
+    def _again(self, by: str, remaining_ms: Callable[[], int]) -> Done | None:
+        return self.work({"work": self._begun("erase", by).id}, remaining_ms)
 
 
 class _Progress:
@@ -292,9 +301,14 @@ def erased_in_words(found: Erased) -> str:
     """What came of an erasure, and what it cannot reach."""
     deleted = counted(found.objects, "version")
     words = [f"Taken out of {counted(len(found.runs), 'campaign')}; {deleted} of files deleted for good."]
-    if found.waits_for:
-        running = counted(len(found.waits_for), "campaign")
-        words.append(f"The rest waits for {running} under way, and is erased by itself when that is over.")
+    runs = sum(map(is_run, found.waits_for))
+    waits = [f"{counted(runs, 'campaign')} under way"] * (runs > 0)
+    # Not all of these become a campaign, and none says so at once.
+    if others := len(found.waits_for) - runs:
+        waits.append(f"{counted(others, 'audience')} being prepared, counted or decided on")
+    if waits:
+        when = "within a day after that" if others else "when that is over"
+        words.append(f"The rest waits for {' and '.join(waits)}, and is erased by itself {when}.")
     words += [f"Not erased: {key}: {why}." for key, why in list(found.left.items())[:NAMED]]
     if (more := len(found.left) - NAMED) > 0:
         words.append(f"And {more:,} more. An engineer sees all of them (notifier erase --again).")

@@ -1,7 +1,8 @@
 """Runs that an erasure waits for: their ends are awaited, so that nobody has to remember it.
 
-One object, under the tombstones: run ids alone. The officers' function hears of each run's end, and erases again when a
-run of the list has ended; without that function `notifier erase --again` does.
+One object, under the tombstones: run ids, and names of what becomes a run or is counted of one (`privacy.runs`). The
+officers' function hears of each run's end, and erases again when a run of the list has ended; and once a day where the
+list has anything, because nobody says of the rest when it is over. Without that function `notifier erase --again` does.
 """
 
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ def note_waiting(client: Any, bucket: str, run_ids: Iterable[str], over: Iterabl
     """Write down which runs are waited for, beside those that another erasure waits for.
 
     Args:
-        over: runs that had ended when this erasure began, and from which it has erased: nothing waits for them.
+        over: what was over when this erasure began, so that it has erased from it: nothing waits for that.
     """
     added, over = frozenset(run_ids), frozenset(over)
     while True:

@@ -94,10 +94,10 @@ def erase_users(
 ) -> None:
     """Erase users from everything that the stack has of them, older versions too. It cannot be undone.
 
-    First they are suppressed, by keyed hashes. Files of a run that is not over are left to it and named: repeat with
-    --again when it has ended. `notifier audit` then says "proved, 3 erased".
+    First they are suppressed, by keyed hashes. Files of a run that is not over, or not begun, are left to it and named:
+    repeat with --again when it has ended. `notifier audit` then says "proved, 3 erased".
 
-    Exit 0 if nobody is left; 1 if some object waits for a run, or cannot be rewritten.
+    Exit 0 if nobody is left; 1 if some object waits for something, or cannot be rewritten.
 
     Example: notifier erase user-4711 user-4712
     """
@@ -174,7 +174,7 @@ def _print_erased(found: Erased) -> None:
     for key, why in (*found.waiting.items(), *found.left.items()):
         out.print(f"left: {key}: {why}", markup=False)
     if found.waiting:
-        out.print("notifier erase --again, when these runs have ended", markup=False)
+        out.print("notifier erase --again, when that is over", markup=False)
     out.print("done: nobody is left" if found.is_done else "not done", markup=False)
     out.print("Out of reach: " + "; ".join(OUT_OF_REACH) + ".", markup=False)
 

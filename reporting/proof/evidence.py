@@ -227,10 +227,11 @@ class ByBatch:
         return Stored(key, int(match[1]), int(match[2] or 0), epoch, body, metadata)
 
 
-def read_object(client: Any, bucket: str, key: str) -> bytes | None:
-    """An object's bytes; None where it is gone."""
+def read_object(client: Any, bucket: str, key: str, version: str | None = None) -> bytes | None:
+    """An object's bytes, or those of one version; None where it is gone."""
+    more = {"VersionId": version} if version else {}
     try:
-        body: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        body: bytes = client.get_object(Bucket=bucket, Key=key, **more)["Body"].read()
     except ClientError as error:
         if error.response["Error"]["Code"] in _MISSING:
             return None

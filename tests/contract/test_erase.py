@@ -4,26 +4,37 @@ import gzip
 import re
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from audiences.caps import CapObjects
 from audiences.cut_rules import hash_of_user
 from audiences.database import Limits
+from audiences.store import PreparationStore
+from notifier.audience.pin import pin_parts
+from notifier.decision_items import DecisionState
 from notifier.model.run import Ending, Run, source_of
+from notifier.preparation_items import COUNT
 from notifier.stores.ledger import DynamoLedger
 from privacy.erase import Erased, Stack, erase
 from privacy.places import MADE_HERE, PREFIXES, TABLES
 from privacy.run_eraser import IN_THIS_MOMENT
+from privacy.under_way import WITH_AUDIENCE
 from privacy.whom import suppress
 from reporting.proof.audit import audit
 from reporting.proof.erased import PREFIX, Tombstone
 from sandbox import intrinsics
+from schedules.rules import OccurrenceState
+from schedules.stack import Stack as Around
+from schedules.store import ScheduleItem, ScheduleState, ScheduleStore
+from schedules.tested import TestsOfStack
+from schedules.winner_store import DecisionStore
 from tests.contract.moto_stores import client_of, make_table, moto_server, new_name
 from tests.contract.test_audit import CAMPAIGN, PEOPLE
 from tests.documents import ROOT
@@ -58,9 +69,9 @@ def made(stack: Stack, id_: str = "audited", **changes: Any) -> MadeRun:
     return make_run(stack.s3, stack.bucket, campaign, parts, time.time(), **changes)
 
 
-def erased(stack: Stack, *user_ids: str) -> Erased:
-    """What came of erasing them."""
-    now = datetime.now(UTC)
+def erased(stack: Stack, *user_ids: str, in_hours: int = 0) -> Erased:
+    """What came of erasing them, now or later."""
+    now = datetime.now(UTC) + timedelta(hours=in_hours)
     return erase(stack, suppress(stack.s3, stack.bucket, stack.suppression, user_ids, now), "ann", now)
 
 
@@ -134,6 +145,210 @@ def test_while_an_audience_is_prepared_every_file_waits(stack: Stack) -> None:
     put(stack, "audiences/a.jsonl", b'{"user_id": "rows"}\n')
     assert list(erased(stack, "rows").waiting) == ["audiences/a.jsonl"]
     assert left(stack, {"rows"})
+
+
+def a_file(stack: Stack, key: str = "standing/a.jsonl") -> dict[str, str]:
+    """A file of somebody who is erased and somebody who is not; as a batch file pins it."""
+    body = b'{"user_id": "rows", "platform": "ios", "token": "a"}\n{"user_id": "b", "platform": "ios", "token": "b"}\n'
+    answer = stack.s3.put_object(Bucket=stack.bucket, Key=key, Body=body)
+    return {"key": key, "version_id": answer["VersionId"], "etag": answer["ETag"].strip('"')}
+
+
+def is_there(stack: Stack, part: dict[str, str]) -> bool:
+    """Whether a run that has pinned it finds it."""
+    try:
+        stack.s3.head_object(Bucket=stack.bucket, Key=part["key"], VersionId=part["version_id"])
+    except stack.s3.exceptions.ClientError:
+        return False
+    return True
+
+
+def dropped(stack: Stack, body: bytes, key: str = "batches/x.json") -> Run:
+    """A batch file of which the worker has not heard yet, and the run that it will be."""
+    answer = stack.s3.put_object(Bucket=stack.bucket, Key=key, Body=body)
+    source = source_of(stack.bucket, key, answer["VersionId"], answer["ETag"])
+    return Run(source.run_id, source, 1)
+
+
+def ledger_of(stack: Stack) -> DynamoLedger:
+    """The worker's."""
+    return DynamoLedger(stack.dynamodb, stack.table, time.time)
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_run_that_begins_during_an_erasure(stack: Stack, monkeypatch: pytest.MonkeyPatch, has_begun: bool) -> None:
+    """It has pinned what the erasure has read and rewritten: that version stays until it has ended, and is named."""
+    part, real = a_file(stack), stack.s3.put_object
+
+    def meanwhile(**given: Any) -> Any:
+        if given["Key"] == part["key"]:
+            monkeypatch.undo()
+            file = {"campaign": {"id": "x"}, "audience": {"parts": [part]}}
+            run = dropped(stack, msgspec.json.encode(file))
+            if has_begun:
+                ledger_of(stack).open_run(run)
+        return real(**given)
+
+    monkeypatch.setattr(stack.s3, "put_object", meanwhile)
+    found = erased(stack, "rows")
+    assert is_there(stack, part)
+    assert list(found.waiting) == [part["key"]]
+    assert found.left == {}
+    # Others find the file without the user.
+    now = stack.s3.get_object(Bucket=stack.bucket, Key=part["key"])["Body"].read()
+    assert b"rows" not in now
+
+
+@pytest.mark.parametrize(
+    ("audience", "waits"),
+    [
+        ({"parts": ["the part"]}, True),
+        ({"files": ["standing/"]}, True),
+        ({"all": [{"files": ["standing/*.jsonl"]}]}, True),
+        ({"query": {"name": "q"}}, True),
+        ({"files": ["audiences/other/"]}, False),
+    ],
+)
+def test_a_batch_file_whose_run_has_not_begun(stack: Stack, audience: dict[str, Any], waits: bool) -> None:
+    """Its event may be late, throttled or a dead letter: it and what it names are left, for as long as one lasts."""
+    part = a_file(stack)
+    if "parts" in audience:
+        audience = {"parts": [part]}
+    dropped(stack, msgspec.json.encode({"campaign": {"id": "x"}, "audience": audience}))
+    users = msgspec.json.encode({"campaign": {"id": "y"}, "users": [{"user_id": "rows"}]})
+    run = dropped(stack, users, "batches/y.JSON")
+    # No name of a batch file, so that nothing is ever heard of it.
+    put(stack, "batches/notes.jsonl", b'{"user_id": "rows"}\n')
+    found = erased(stack, "rows")
+    assert is_there(stack, part) is waits
+    assert found.waiting["batches/y.JSON"] == "until the run of batches/y.JSON, which has not begun, has ended"
+    assert (part["key"] in found.waiting) is waits
+    if "query" not in audience:
+        assert run.run_id in found.waits_for
+        assert set(found.waiting) <= {"batches/y.JSON", part["key"]}
+    assert erased(stack, in_hours=49).is_done
+    assert not left(stack, {"rows"})
+
+
+def test_a_test_whose_winner_is_not_decided(stack: Stack) -> None:
+    """The remainder is sent to the very parts of the test: until then they stay. Then the run is erased, and proved."""
+    run = made(stack)
+    ledger = ledger_of(stack)
+    ledger.open_run(Run(run.run_id, run.source, 1))
+    ledger.await_decision(run.run_id, 3_600_000)
+    found = erased(stack, "rows", "user-1-000000003")
+    tests = TestsOfStack(stack.dynamodb, stack.table, stack.s3, stack.bucket, lambda _: None, time.time)
+    test = tests.test(run.run_id)
+    assert test is not None
+    for part in test.parts:
+        assert pin_parts(stack.s3, (part,), stack.bucket, "audience")
+    assert set(found.waiting.values()) == {f"until the winner of the test {run.run_id} is decided"}
+    assert (found.left, found.runs) == ({}, {})
+    decisions = DecisionStore(stack.dynamodb, stack.table, time.time)
+    decision = decisions.read(run.run_id)
+    assert decision is not None
+    assert decisions.change(decision, replace(decision, state=DecisionState.OVER, due_at_ms=0))
+    assert erased(stack).is_done
+    assert not left(stack, {"rows", "user-1-000000003"})
+    assert audit(stack.s3, stack.bucket, run.run_id).in_words == "proved, 2 erased"
+
+
+def test_a_test_that_nobody_decided_in_time(stack: Stack) -> None:
+    """What it began with has expired, so that nothing can follow: nothing waits for it."""
+    run = made(stack)
+    ledger_of(stack).await_decision(run.run_id, 3_600_000)
+    stack.s3.delete_object(Bucket=stack.bucket, Key=f"state/run_id={run.run_id}/campaign.json")
+    assert erased(stack, "rows").waiting == {}
+
+
+def prepared(stack: Stack, name: str) -> str:
+    """What the audience function has prepared. Returns a part's key."""
+    folder = "audiences/prepared/4711/"
+    part = a_file(stack, f"{folder}attempt=1/part-00000.jsonl")
+    manifest = {"version": 1, "id": "4711", "parts": [part | {"bucket": stack.bucket, "bytes": 9}]}
+    put(stack, f"{folder}_manifest.json", msgspec.json.encode(manifest))
+    store = PreparationStore(stack.dynamodb, stack.table, time.time)
+    before = store.read(name)
+    assert before is not None
+    assert store.claim(before, "me")
+    store.end(name, "me", manifest=f"{folder}_manifest.json")
+    return part["key"]
+
+
+def test_an_occurrence_that_waits_for_an_approver(stack: Stack) -> None:
+    """Its audience is prepared: it stays until it is decided whether that is sent. Others are prepared again."""
+    around = Around(stack.dynamodb, stack.table, stack.s3, stack.bucket, lambda _: None, time.time)
+    name = "occurrence:daily:2026-12-01T0900:1"
+    around.ask(name, {"files": ["standing/x.jsonl"]})
+    part = prepared(stack, name)
+    schedules = ScheduleStore(stack.dynamodb, stack.table, time.time)
+    clock = ScheduleItem("daily", ScheduleState.ACTIVE, "h", next="2026-12-01T0900", next_at_ms=1)
+    schedules.put_occurrence(clock)
+    due = schedules.read_occurrence("daily", "2026-12-01T0900")
+    assert due is not None
+    review = replace(due, state=OccurrenceState.NEEDS_REVIEW, attempt=1, review_until_ms=9, due_at_ms=9)
+    assert schedules.change(due, review)
+    found = erased(stack, "rows")
+    assert found.waiting == {part: "until it is decided whether the schedule daily of 2026-12-01T0900 is sent"}
+    sent = around.prepared(name)
+    assert sent is not None
+    assert sent.audience is not None
+    assert schedules.change(review, replace(review, state=OccurrenceState.REJECTED))
+    assert erased(stack).is_done
+    assert not left(stack, {"rows"})
+    assert {OccurrenceState.PREPARING, OccurrenceState.NEEDS_REVIEW} == set(WITH_AUDIENCE)
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+@pytest.mark.parametrize("name", ["occurrence:n:2026-12-01T0900:1", "form-0123456789", "conversions-0123-4"])
+def test_what_is_prepared_and_no_run_yet(stack: Stack, name: str, is_claimed: bool) -> None:
+    """Any file may be read for it, and what it has read is written at its end: all of them wait."""
+    a_file(stack)
+    around = Around(stack.dynamodb, stack.table, stack.s3, stack.bucket, lambda _: None, time.time)
+    around.ask(name, {"files": ["standing/a.jsonl"]})
+    store = PreparationStore(stack.dynamodb, stack.table, time.time)
+    if is_claimed:
+        before = store.read(name)
+        assert before is not None
+        assert store.claim(before, "me")
+    found = erased(stack, "rows")
+    assert list(found.waiting) == ["standing/a.jsonl"]
+    assert found.waits_for == (name,)
+    prepared(stack, name) if not is_claimed else store.end(name, "me", reason="no such table")
+    assert erased(stack).is_done
+    assert not left(stack, {"rows"})
+
+
+def test_a_run_whose_users_are_being_counted(stack: Stack, tmp_path: Path) -> None:
+    """Its rows are read, and its count written, at once: neither is erased before that is over."""
+    run = made(stack)
+    count(stack, caps_key(run.run_id), tmp_path, "rows", "b")
+    around = Around(stack.dynamodb, stack.table, stack.s3, stack.bucket, lambda _: None, time.time)
+    around.ask(f"{COUNT}{run.run_id}", {"began_at_ms": 1})
+    found = erased(stack, "rows")
+    assert f"until the users of run {run.run_id} are counted for caps" in found.waiting.values()
+    assert hash_of_user("rows") in counted(stack, caps_key(run.run_id), tmp_path)
+    prepared(stack, f"{COUNT}{run.run_id}")
+    assert erased(stack).is_done
+    assert counted(stack, caps_key(run.run_id), tmp_path) == {hash_of_user("b")}
+    assert audit(stack.s3, stack.bucket, run.run_id).in_words == "proved, 1 erased"
+
+
+@pytest.mark.parametrize("is_in_ledger", [True, False])
+def test_a_run_whose_summary_has_expired(stack: Stack, is_in_ledger: bool) -> None:
+    """It was closed, or nothing of it but its rows is left: it is over, and nothing waits for it for ever."""
+    run = made(stack)
+    if is_in_ledger:
+        ledger_of(stack).open_run(Run(run.run_id, run.source, 1))
+        ledger_of(stack).close_run(run.run_id, ())
+    for key in (f"summaries/run_id={run.run_id}/summary.json", f"state/run_id={run.run_id}/campaign.json"):
+        listed = stack.s3.list_object_versions(Bucket=stack.bucket, Prefix=key)["Versions"]
+        for one in listed:
+            stack.s3.delete_object(Bucket=stack.bucket, Key=key, VersionId=one["VersionId"])
+    a_file(stack)
+    found = erased(stack, "rows", in_hours=0 if is_in_ledger else 49)
+    assert (found.waiting, found.is_done) == ({}, True), found
+    assert not left(stack, {"rows"})
 
 
 def test_files_that_no_run_pinned(stack: Stack) -> None:
@@ -457,7 +672,7 @@ def test_a_test_push_that_is_written_meanwhile(stack: Stack, monkeypatch: pytest
 def test_nothing_is_put_under_batches(stack: Stack) -> None:
     """A batch file with its users in it is replaced elsewhere: under batches/ it would start a run."""
     put(stack, "batches/x.json", b'{"campaign": {"id": "x"}, "users": [{"user_id": "rows"}]}')
-    assert erased(stack, "rows").is_done
+    assert erased(stack, "rows", in_hours=49).is_done
     assert not stack.s3.list_object_versions(Bucket=stack.bucket, Prefix="batches/").get("Versions")
 
 

@@ -14,22 +14,26 @@ import pytest
 from approval.officers import NoOfficers, Officers
 from approval.people import Person, may_sign_in, person
 from approval.request import Forbidden, Refused
+from notifier.dynamodb import item_of
 from notifier.model.outcome import Row
+from notifier.model.preparation import Stage
 from notifier.model.run import Run
+from notifier.preparation_items import COUNT, asked_for, preparation_key
 from notifier.sending.carrier import DRY_RUN
 from notifier.stores.ledger import DynamoLedger
 from privacy import app, service
 from privacy.erase import Erased, Stack, read_versions, seconds_for
 from privacy.jobs import PREFIX, Jobs, JobState
 from privacy.places import OUT_OF_REACH, OUT_OF_REACH_WORDS
-from privacy.run_eraser import Version
 from privacy.service import PrivacyService, cost_in_words, found_in_words
 from privacy.service import Refused as NotDone
+from privacy.versions import Version
 from privacy.waiting import KEY as WAITING
 from privacy.waiting import note_waiting, waited_for
 from reporting.person import Found, LeftOut, Plan, RunPlan
 from reporting.proof.audit import audit
 from reporting.trail import PREFIX as TRAIL
+from sandbox.local_lambda.schedule import scheduled_event
 from tests.contract.moto_stores import client_of, make_table, moto_server, new_name
 from tests.contract.test_audit import CAMPAIGN, PEOPLE
 from tests.contract.test_erase import left
@@ -246,6 +250,35 @@ def test_what_waits_for_a_run_is_erased_at_its_end(office: Office) -> None:
     assert ended(run.run_id).state == "done"
     assert not left(stack, {WHO})
     assert ended(run.run_id) is None
+
+
+def test_what_waits_for_no_run_is_erased_within_a_day(
+    office: Office, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody says when a count is over: the function looks once a day, and does nothing where nothing waits."""
+    stack, run = office.stack, office.run
+    monkeypatch.setattr(app, "_service", lambda: office.function.service)
+    context: Any = SimpleNamespace(get_remaining_time_in_millis=lambda: LONG_MS)
+
+    def day_ended() -> Any:
+        return app.handler(json.loads(scheduled_event("arn", "1", "eu-west-1")), context)
+
+    assert day_ended() == {"erased": False}
+    count = f"{COUNT}{run.run_id}"
+    item = item_of(asked_for(count, "{}", stack.bucket, 1, Stage.CAPS))
+    stack.dynamodb.put_item(TableName=stack.table, Item=item)
+    job, _ = office.done(office.officers.erase(OFFICER, [WHO]))
+    waits = "The rest waits for 1 audience being prepared, counted or decided on, and is erased by itself within a day"
+    assert (job.state, waits in job.words) == ("unfinished", True), job
+    assert day_ended() == {"erased": False, "state": "unfinished"}
+    assert json.loads(capsys.readouterr().out)["level"] == "INFO"
+    stack.dynamodb.delete_item(TableName=stack.table, Key=preparation_key(count))
+    assert day_ended() == {"erased": True, "state": "done"}
+    assert json.loads(capsys.readouterr().out)["message"] == "privacy_day_ended"
+    assert not left(stack, {WHO})
+    assert waited_for(stack.s3, stack.bucket) == frozenset()
+    assert audit(stack.s3, stack.bucket, run.run_id).in_words == "proved, 1 erased"
+    assert day_ended() == {"erased": False}
 
 
 def opened(office: Office) -> tuple[str, bytes]:

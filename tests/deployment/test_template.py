@@ -498,6 +498,8 @@ def test_erasing_is_one_functions_right() -> None:
     assert template["Resources"]["PrivacyFunction"]["Condition"] == "HasOfficers"
     # An erasure at a run's end is asked for by nobody who would ask once more.
     assert template["Resources"]["PrivacyFunctionEventInvokeConfig"]["Properties"]["MaximumRetryAttempts"] == 1
+    # What waits for no run waits for a day.
+    assert template["Resources"]["PrivacyFunctionEveryDay"]["Properties"]["ScheduleExpression"] == "rate(1 day)"
     alarm = template["Resources"]["PrivacyErrorsAlarm"]
     watched = alarm["Properties"]
     assert (watched["MetricName"], alarm["Condition"]) == ("Errors", "HasOfficers")
