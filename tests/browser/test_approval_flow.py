@@ -275,6 +275,9 @@ def test_without_script(people: People, office: Office, recorder: Recorder) -> N
     """Everything but preview and polling works: ask, look, approve. What the pages ask of AWS for it is recorded."""
     ann = people.sign_in(ANN, java_script_enabled=False)
     ann.get_by_role("button", name="New request").click()
+    # What only a script can do has no button.
+    expect(ann.locator("[data-theme-switch]")).to_have_count(1)
+    expect(ann.locator("[hidden]:visible")).to_have_count(0)
     ann.get_by_label("Name of the campaign").fill("no-script")
     ann.get_by_label("Title", exact=True).first.fill("Plain")
     ann.get_by_label(re.compile("tinie-tempah")).check()
