@@ -6,7 +6,7 @@ from typing import Any
 
 from approval.audience_form import columns_of, fingerprint
 from approval.audience_view import AudienceView
-from approval.composer import Shown, values_of
+from approval.composer import Shown, label_of, values_of
 from approval.config import Settings
 from approval.file_picker import ROOTS, FilePicker, Listing
 from approval.form import Faults, Form, flat
@@ -73,6 +73,7 @@ class EditView:
         *,
         has_names: bool = True,
         is_saved: bool = True,
+        over: Request | None = None,
     ) -> str:
         """The form.
 
@@ -81,6 +82,7 @@ class EditView:
             focus: the field to begin with, where no fault is: of a block that was just added.
             costs: what counting the audience would read: shown with a button that confirms it.
             is_saved: whether the draft is what the form says.
+            over: the draft as another window has saved it meanwhile.
             has_names: whether the schedules are asked for their names; not where they have just not answered.
         """
         offered, taken = self._audiences.offered(), self._audiences.taken_by(form)
@@ -91,6 +93,8 @@ class EditView:
             request=request,
             form=form,
             is_saved=is_saved,
+            over=over,
+            elsewhere=_differing(form, over.form) if over is not None else (),
             faults=faults or {},
             chosen_files=self._picker.there(form.audience),
             chosen_keys=form.audience,
@@ -177,3 +181,10 @@ def _notice_of(faults: Faults) -> str:
             return "One field needs another look."
         case several:
             return f"{several} fields need another look."
+
+
+def _differing(form: Form, other: Form) -> tuple[str, ...]:
+    """The fields that are different in two forms, as people call them."""
+    here, there = dict.fromkeys(flat(form)), dict.fromkeys(flat(other))
+    names = [(one[0], form) for one in here if one not in there] + [(one[0], other) for one in there if one not in here]
+    return tuple(dict.fromkeys(label_of(name, of) for name, of in names))

@@ -85,6 +85,10 @@ class Forbidden(Refused):
     """Others may take this step; this person may not."""
 
 
+class ChangedElsewhere(Refused):
+    """The form was made from another version of the draft than the one that is there."""
+
+
 class Incomplete(Refused):
     """The form has faults. `faults` has them by field."""
 

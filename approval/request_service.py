@@ -16,7 +16,7 @@ from approval.looks import Content, Looks
 from approval.notifications import Notifications
 from approval.people import Person
 from approval.prepared import AudienceSeen
-from approval.request import Incomplete, PinnedAudience, Refused, Request, State, Step, require
+from approval.request import ChangedElsewhere, Incomplete, PinnedAudience, Refused, Request, State, Step, require
 from approval.request_audiences import RequestAudiences
 from approval.step_writer import StepWriter
 from approval.store import AuditEntry, Store
@@ -27,6 +27,7 @@ REVIEWS_PER_WINDOW = 3
 """How often one request may be sent for review: each time all approvers get a mail."""
 WINDOW_S = 600
 """The time in which so many reminders may be sent."""
+_NOT_SAVED = "Not saved: it was changed in another window. Press Save draft to choose which one stays."
 _ELSEWHERE = "This request was changed in another window. Load it again before you go on."
 
 
@@ -95,7 +96,7 @@ class RequestService:
                 return request
             # The form was made from another version: saving it would undo what the other window has saved.
             if request.version != version:
-                raise Refused(_ELSEWHERE)
+                raise ChangedElsewhere(_NOT_SAVED)
             return after
 
         _, after = self._store.change(id_, step, None if by_itself else self._steps.entry(Step.CHANGED, person))

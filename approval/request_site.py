@@ -9,7 +9,7 @@ from approval.form import Form, Malformed, first_of_new, read_form, read_place, 
 from approval.form_size import length_faults
 from approval.notifications import Notifications, not_mailed
 from approval.people import Person
-from approval.request import Forbidden, Incomplete, Refused, Request, State
+from approval.request import ChangedElsewhere, Forbidden, Incomplete, Refused, Request, State
 from approval.request_audiences import NotTaken, RequestAudiences
 from approval.request_service import RequestService
 from approval.store import NoSuchRequest
@@ -81,9 +81,14 @@ class RequestSite:
         form = without(read_form(call.fields), block) if button == "remove" else read_form(call.fields)
         version = whole(call.one("version"))
         if faults := length_faults(form):
-            shown = self._views.not_saved(call, id, form, faults, version)
+            shown = self._views.not_saved(call, id, form, version, faults)
             return _compressed(shown, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        saved = self._service.save(id, person_of(call), form, version)
+        if button == "keep":  # over the version that the page has named
+            button, version = "save", whole(block)
+        try:
+            saved = self._service.save(id, person_of(call), form, version)
+        except ChangedElsewhere:
+            return _compressed(self._views.not_saved(call, id, form, version), HTTPStatus.CONFLICT)
         try:
             form, faults = self._audiences.take(form, block if button == "take" else "")
         except NotTaken as error:

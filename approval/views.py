@@ -111,14 +111,18 @@ class Views:
             return self.edit(call, request, request.form, notice=notice)
         return self._review(call, request, notice)
 
-    def not_saved(self, call: Call, id_: str, form: Form, faults: Faults, version: int | None) -> str:
-        """The form of a draft as it was typed, which is not saved. `version`: of the draft that it was typed into."""
+    def not_saved(self, call: Call, id_: str, form: Form, version: int | None, faults: Faults | None = None) -> str:
+        """The form of a draft as it was typed, which is not saved: for its faults, or as another window was faster.
+
+        Args:
+            version: of the draft that it was typed into.
+        """
         request = self._store.request(id_)
         if not self._may_edit(call, request):
             return self._review(call, request, "Nothing was changed.")
-        # With the version of that page: what another window has saved since then is not written over.
-        shown = msgspec.structs.replace(request, version=request.version if version is None else version)
-        return self.edit(call, shown, form, faults, is_saved=False)
+        # With the version of that page: what another window has saved since then is not written over unasked.
+        shown = msgspec.structs.replace(request, version=version or 0)
+        return self.edit(call, shown, form, faults, is_saved=False, over=None if faults else request)
 
     def _may_edit(self, call: Call, request: Request) -> bool:
         """Whether it is a draft of the visitor's own."""

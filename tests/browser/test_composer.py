@@ -256,3 +256,29 @@ def test_what_is_too_long_is_never_lost(people: People, office: Office) -> None:
     ann.locator("#body").fill("Short")
     expect(ann.locator("[data-saved]")).to_contain_text(re.compile("^Saved"), timeout=20_000)
     people.said.clear()  # the browser notes each 413
+
+
+@pytest.mark.slow
+def test_two_windows(people: People, office: Office) -> None:
+    """What was typed in the second is there when a step of it is refused, with the choice which of the two stays."""
+    ann = people.sign_in(ANN, bypass_csp=True)
+    ann.goto(f"{office.url}/requests")
+    open_new(ann)
+    second = ann.context.new_page()
+    second.goto(ann.url)
+    ann.locator("#title").fill("First")
+    expect(ann.locator("[data-saved]")).to_contain_text(re.compile("^Saved"), timeout=20_000)
+    second.locator("#body").fill("Second")
+    expect(second.locator("[data-saved]")).to_contain_text("changed in another window", timeout=20_000)
+    second.get_by_role("button", name="Make variants").click()
+    expect(second.get_by_role("alert")).to_contain_text("Different there: Title, Text.")
+    see(second, "40-two-windows")
+    keep = second.get_by_role("button", name="Save what is here over it")
+    expect(keep).to_be_focused()
+    expect(second.locator("#body")).to_have_value("Second")
+    keep.click()
+    expect(second.get_by_role("alert")).to_have_count(0)
+    expect(second.locator("#body")).to_have_value("Second")
+    ann.reload()
+    expect(ann.locator("#body")).to_have_value("Second")
+    people.said.clear()  # the browser notes each 409

@@ -754,6 +754,16 @@ def test_no_preview_is_made_while_everything_is_on_hold(site: Site) -> None:
     assert not site.schedules.around.asked
 
 
+def test_what_is_wrong_with_a_file_is_said_once(site: Site) -> None:
+    """The tick's reason and what the file says now are the same fault."""
+    site.save(text())
+    site.schedules.texts.put(f"schedules/{NAME}.json", b'{"schedule": {')
+    site.schedules.tick()
+    assert site.schedules.state() == "broken"
+    for browser in (site.ann, site.bob):
+        assert words(browser.get(f"/schedules/{NAME}").body).count("is not JSON") == 1
+
+
 def test_a_new_one_is_not_called_broken(site: Site) -> None:
     """Until the next tick has looked at it its page and the list say that it is new, and offer no step yet."""
     path = f"/schedules/{NAME}"

@@ -411,12 +411,27 @@ def test_link_and_image_are_printed(world: World) -> None:
 
 
 def test_two_windows_do_not_overwrite_each_other(world: World) -> None:
-    """The second to save gets a notice, and nothing is lost."""
+    """The second to save reads what is different, with all that was typed; saved over the other if they say so."""
     ann = world.browser(ANN)
     id_ = ann.post("/requests").location.rpartition("/")[2]
     assert ann.post(f"/requests/{id_}", {**FORM, "version": "0", "do": "save"}).status == 303
     late = ann.post(f"/requests/{id_}", {**FORM, "title": "late", "version": "0", "do": "save"})
     assert (late.status, "another window" in late.body) == (409, True)
+    assert "Different there: Title." in late.body
+    assert 'value="late"' in late.body
+    assert "data-saved>Not saved</span>" in late.body
+    # With the same page nothing is saved by itself, either; another button has the same answer.
+    assert late.field("version") == "0"
+    typed = {**FORM, "title": "late", "version": "0"}
+    assert ann.post(f"/requests/{id_}", {**typed, "do": "submit"}).status == 409
+    # What a third window has saved after the page was made is not written over, either.
+    [keep] = re.findall(r'value="(keep:\d+)"', late.body)
+    assert keep == "keep:1"
+    ann.post(f"/requests/{id_}", {**FORM, "title": "third", "version": "1", "do": "save"})
+    assert ann.post(f"/requests/{id_}", {**typed, "do": keep}).status == 409
+    assert 'value="third"' in ann.get(f"/requests/{id_}").body
+    assert ann.post(f"/requests/{id_}", {**typed, "do": "keep:2"}).status == 303
+    assert 'value="late"' in ann.get(f"/requests/{id_}").body
 
 
 def test_withdrawn_and_copied(world: World) -> None:
