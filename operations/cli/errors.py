@@ -79,7 +79,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             # botocore raises no error of its own for an address that is none; any other ValueError is ours to mend.
             if isinstance(error, ValueError) and not str(error).startswith(_NO_ADDRESS):
                 raise
-            failed = _as_command_error(error)
+            failed = as_command_error(error)
             _print(failed, as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(failed.code) from None
 
@@ -107,7 +107,8 @@ def _is_pipe(path: Path) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def _as_command_error(error: Exception) -> CommandError:
+def as_command_error(error: Exception) -> CommandError:
+    """What went wrong in words: of AWS's own answer, of none, and of a file."""
     if isinstance(error, CommandError):
         return error
     if isinstance(error, ValueError) and str(error).startswith(_NO_ADDRESS):

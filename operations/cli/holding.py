@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from notifier.model.hold import Hold
 from notifier.model.plurals import counted
-from notifier.model.run import HAND_OVER_MS, LaneState
+from notifier.model.run import HAND_OVER_MS
 from operations.cli.check import THROTTLED, Check
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
@@ -91,8 +91,7 @@ def _starting(cloud: Cloud) -> Iterator[WouldStart]:
     """The runs, schedules and their times that are due. Each of them is taken up by the next sweep or tick."""
     now_ms = int(cloud.now() * 1000)
     # A file that has come meanwhile is due a little later, as a lane is that was handed over.
-    lanes = cloud.ledger.due(now_ms + HAND_OVER_MS)
-    for run_id in sorted({lane.run_id for lane in lanes if lane.state is not LaneState.DONE}):
+    for run_id in sorted(cloud.ledger.due_runs(now_ms + HAND_OVER_MS)):
         run = cloud.ledger.read_run(run_id)
         about = "" if run is None else f" ({run.campaign_id or run.source.key})"
         yield WouldStart("run", f"{run_id}{about}")

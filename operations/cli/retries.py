@@ -14,7 +14,7 @@ from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, RunName, Stack, StackFile, console, print_json
 from reporting.proof.conclusion import CannotProve, NotProved
 from reporting.proof.evidence import COMPLETED
-from reporting.proof.retried import NoRetry, Retry, write_retry
+from reporting.proof.retried import ONLY_WHEN_NAMED, NoRetry, Retry, are_one_kind, write_retry
 
 
 @reports_errors
@@ -41,6 +41,10 @@ def retry(
 
     Example: notifier retry day-2-engagement-2026-11-21 && notifier start day-2-engagement-2026-11-21-retry.json
     """
+    if not are_one_kind(reason or ()):
+        named = ", ".join(sorted(ONLY_WHEN_NAMED.intersection(reason or ())))
+        problem = f"--reason {named} beside others: each kind has a file of its own, so that nobody is in two"
+        raise CommandError(ExitCode.USAGE, problem, f"name {named} alone, and the others in another call")
     cloud = Cloud(find_deployment(stack, stack_file))
     run_id = cloud.run_id_of(run)
     path = out or Path(f"{run.rpartition('/')[2].removesuffix('.json')}-retry.json")
@@ -74,6 +78,12 @@ def _print(made: Retry, path: Path, *, as_json: bool) -> None:
             "proved: each of them failed in this run, and no other device is in the file",
             markup=False,
         )
+        if made.is_counted_by_caps:
+            out.print(
+                "where a cap holds, the first run counts for these users: whoever has had enough by it is left out as "
+                "`capped`, until the cap's days are over",
+                markup=False,
+            )
     else:
         out.print("nothing to retry: no device failed for such a reason", markup=False)
     if made.status != COMPLETED:

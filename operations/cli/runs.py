@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from notifier.audience import BrokenFile
@@ -14,9 +15,10 @@ from notifier.model.campaign import Campaign
 from notifier.model.campaign_reading import BrokenCampaign
 from notifier.model.plurals import counted
 from notifier.model.run import LaneState, source_of
+from notifier.model.whole_run import as_one
 from operations.cli.cloud import Cloud, split_url
 from operations.cli.deployment import find_deployment
-from operations.cli.errors import CommandError, ExitCode, reports_errors
+from operations.cli.errors import CommandError, ExitCode, as_command_error, reports_errors
 from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, notes, print_json, sure, who
 from operations.cli.watching import follow
 
@@ -24,6 +26,8 @@ PART_BYTES = 16 * 1024 * 1024
 """Of a multipart upload: larger files are uploaded in parts of this size, several at once."""
 ANY_TIME_MS = 2**53
 """Later than any lane is due. Only lanes that continue by themselves have such a time."""
+FAILED = "failed"
+"""The answer of a run that a command over several did not reach."""
 
 
 @reports_errors
@@ -53,6 +57,7 @@ def start(
     if file.startswith("s3://"):
         sure(f"Send {file} to everybody in it?", yes=yes)
         # It is there already: no S3 event comes, so the worker is invoked directly.
+        _check_is_new(cloud, cloud.run_id_of(file))
         run_id = _nudge(cloud, file)
     else:
         path = Path(file)
@@ -100,6 +105,23 @@ def upload(cloud: Cloud, path: Path, key: str) -> str:
     # The version that the upload made: the run's id is made from it.
     head = client.head_object(Bucket=bucket, Key=key)
     return source_of(bucket, key, head.get("VersionId"), head["ETag"]).run_id
+
+
+def _check_is_new(cloud: Cloud, run_id: str) -> None:
+    """Raise CommandError where the object's run is over, or waits for a person: the worker would do nothing."""
+    lanes = cloud.ledger.lanes_of(run_id)
+    if not lanes:
+        return
+    whole = as_one(lanes)
+    why = f": {whole.reason}" if whole.reason else ""
+    if whole.state is LaneState.DONE:
+        mend = (
+            "notifier start FILE uploads it anew, as another run; an id that was sent already needs to be another one"
+        )
+        raise CommandError(ExitCode.NOT_FINE, f"run {run_id} of this file is over, {whole.status}{why}", mend)
+    if whole.status in ("paused", "stopped"):
+        problem = f"run {run_id} of this file is {whole.status}{why}"
+        raise CommandError(ExitCode.NOT_FINE, problem, f"notifier resume {run_id}")
 
 
 def _nudge(cloud: Cloud, url: str) -> str:
@@ -170,29 +192,43 @@ def cancel(
 def alive(cloud: Cloud) -> list[str]:
     """Ids of the runs that send, are between two invocations, or rest. Paused and stopped runs are not among them."""
     # The sweeper's index has exactly these lanes: those with a time at which something must happen.
-    lanes = cloud.ledger.due(ANY_TIME_MS)
-    return sorted({lane.run_id for lane in lanes if lane.state is not LaneState.DONE})
+    return sorted(cloud.ledger.due_runs(ANY_TIME_MS))
 
 
 def _control(cloud: Cloud, action: str, run_ids: list[str], by: str | None, *, as_json: bool) -> None:
-    answers = [cloud.command(action, run_id, who(by)) for run_id in run_ids]
+    """Give a command to every run, and print each answer at once. One that fails keeps no other from its command."""
+    answers = []
+    for run_id in run_ids:
+        try:
+            answer = cloud.command(action, run_id, who(by))
+        except (ClientError, BotoCoreError, CommandError) as error:
+            if len(run_ids) == 1:
+                raise
+            failed = as_command_error(error)
+            answer = {"status": FAILED, "run_id": run_id, "reason": failed.problem, "mend": failed.mend}
+        answers.append(answer)
+        if not as_json:
+            _print_answer(console(), action, answer)
     if as_json:
         print_json(answers)
-    else:
-        _print_answers(console(), action, answers)
+    elif not answers:
+        console().print("no run is sending or resting")
+    if any(answer["status"] == FAILED for answer in answers):
+        raise typer.Exit(ExitCode.UNREACHABLE)
     if any(answer["status"] == "refused" for answer in answers):
         raise typer.Exit(ExitCode.NOT_FINE)
 
 
-def _print_answers(out: Console, action: str, answers: list[dict[str, Any]]) -> None:
-    if not answers:
-        out.print("no run is sending or resting")
-    for answer in answers:
-        # The worker reads the command with its next write to the ledger, at least each 2.5 s.
-        is_stopping = answer["status"] == "running" and action != "resume"
-        soon = "; no push begins later than 5 seconds from now" if is_stopping else ""
-        if answer.get("by_ledger"):
-            soon += "; Lambda has no room for the control function, so the command is in the ledger itself"
-        noted = f"{action} is noted{soon}; it is {answer['status']} now"
-        # A reason is why the command was refused.
-        out.print(f"run {answer['run_id']}: {answer.get('reason') or noted}", markup=False)
+def _print_answer(out: Console, action: str, answer: dict[str, Any]) -> None:
+    if answer["status"] == FAILED:
+        mend = f" ({answer['mend']})" if answer["mend"] else ""
+        out.print(f"run {answer['run_id']}: {action} is NOT noted: {answer['reason']}{mend}", markup=False)
+        return
+    # The worker reads the command with its next write to the ledger, at least each 2.5 s.
+    is_stopping = answer["status"] == "running" and action != "resume"
+    soon = "; no push begins later than 5 seconds from now" if is_stopping else ""
+    if answer.get("by_ledger"):
+        soon += "; Lambda has no room for the control function, so the command is in the ledger itself"
+    noted = f"{action} is noted{soon}; it is {answer['status']} now"
+    # A reason is why the command was refused.
+    out.print(f"run {answer['run_id']}: {answer.get('reason') or noted}", markup=False)

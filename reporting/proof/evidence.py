@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign
+from notifier.model.caps import NO_CAPS, RunCaps
 from notifier.model.cut import CUT_LIST
 from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.run import Source, batch_name, source_of
@@ -45,6 +46,7 @@ class Admitted(msgspec.Struct, frozen=True):
     prepared: str = ""
     holdout: Holdout = NOBODY
     breaks: tuple[int, ...] = ()
+    caps: RunCaps = NO_CAPS
 
 
 class Stored(msgspec.Struct, frozen=True):

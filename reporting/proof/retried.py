@@ -36,6 +36,7 @@ class Retry(msgspec.Struct, frozen=True):
     """What the file has, and what it leaves out: devices by reason of their failure.
 
     `status` and `unsent` are the run's: what was deferred when it ended early has not failed, and is not in the file.
+    `is_counted_by_caps`: a cap held for the run, for which the run counts itself: it may leave users of this file out.
     """
 
     campaign_id: str
@@ -45,21 +46,30 @@ class Retry(msgspec.Struct, frozen=True):
     left_out: dict[str, int]
     status: str = COMPLETED
     unsent: int = 0
+    is_counted_by_caps: bool = False
 
 
 class NoRetry(Exception):
     """There can be no retry. The message says why."""
 
 
+def are_one_kind(reasons: Collection[str]) -> bool:
+    """Whether these reasons may be in one file: those that are retried only when they are named have one of their own.
+
+    Two files of one kind may have devices in common, and have one campaign id: the worker refuses the second.
+    """
+    return len({reason in ONLY_WHEN_NAMED for reason in reasons}) < 2
+
+
 def retry_campaign(campaign: Campaign, now: datetime, run_id: str, reasons: Collection[str] = ()) -> Campaign:
     """The campaign again, under an id of its own.
 
     The experiment stays, so that every user is in the same arm. The collapse ids stay too: a phone that showed the
-    first push after all replaces it, and does not show two.
+    first push after all replaces it, and does not show two. A winner is decided by the first run alone.
 
     Args:
         run_id: of the run that is retried.
-        reasons: as of `write_retry`.
+        reasons: as of `write_retry`, of one kind.
 
     Raises:
         NoRetry: the campaign's latest time has passed.
@@ -68,9 +78,10 @@ def retry_campaign(campaign: Campaign, now: datetime, run_id: str, reasons: Coll
         raise NoRetry(
             f"the campaign's abort_after ({campaign.abort_after.isoformat()}) has passed: nothing would be sent"
         )
-    # One id is one run: the retry needs an id of its own, and is found beside the first. The same retry has the same
-    # id, so that a second file of it is refused where the first was sent.
-    mark = blake2b("\n".join((run_id, *sorted(set(reasons)))).encode(), digest_size=_MARK_BYTES).hexdigest()
+    # One id is one run: the retry needs an id of its own, and is found beside the first. Retries of a kind have
+    # one id, so that a second file is refused where the first was sent: the two may have devices in common.
+    kind = sorted(ONLY_WHEN_NAMED.intersection(reasons))
+    mark = blake2b("\n".join((run_id, *kind)).encode(), digest_size=_MARK_BYTES).hexdigest()
     tail = f"-retry-{mark}"
     id_ = f"{campaign.id[: MAX_ID_CHARS - len(tail)]}{tail}"
     variants = tuple(
@@ -89,6 +100,7 @@ def retry_campaign(campaign: Campaign, now: datetime, run_id: str, reasons: Coll
         experiment=campaign.salt,
         not_before=not_before,
         again=False,
+        winner=None,
     )
 
 
@@ -135,7 +147,14 @@ def write_retry(
     finally:
         unfinished.unlink(missing_ok=True)
     return Retry(
-        campaign.id, file.users, file.devices, file.taken, file.left_out, status=summary.status, unsent=summary.unsent
+        campaign.id,
+        file.users,
+        file.devices,
+        file.taken,
+        file.left_out,
+        status=summary.status,
+        unsent=summary.unsent,
+        is_counted_by_caps=any(cap.group in admitted.caps.groups for cap in admitted.caps.caps),
     )
 
 

@@ -14,10 +14,10 @@ import pytest
 
 from notifier.gateway.payload import Label, collapse_id
 from notifier.model.arms import Arms
-from notifier.model.campaign import Campaign, Message, Variant
+from notifier.model.campaign import Campaign, Message, Variant, Winner
 from notifier.model.campaign_reading import read_campaign
 from reporting.proof.conclusion import NotProved
-from reporting.proof.retried import NoRetry, retry_campaign, write_retry
+from reporting.proof.retried import NoRetry, are_one_kind, retry_campaign, write_retry
 from reporting.rows import objects_under
 from sandbox.audience import Recipe, users
 from tests.contract.moto_stores import client_of, new_name, server_for
@@ -75,17 +75,19 @@ def test_it_has_those_that_failed(run: MadeRun, tmp_path: Path) -> None:
     assert late.taken == made.left_out
 
 
-def test_the_same_retry_has_the_same_id(run: MadeRun, tmp_path: Path) -> None:
-    """One id is one run, so that the second file of a retry is refused; other reasons and runs are other retries."""
+def test_retries_of_a_run_have_one_id(run: MadeRun, tmp_path: Path) -> None:
+    """One id is one run: the second file is refused. What is retried only when it is named is another kind."""
     ids = list[str]()
-    for n, reasons in enumerate(([], [], ["too_late"], ["unanswered", "too_late"], ["too_late", "unanswered"])):
+    for n, reasons in enumerate(([], [], ["unanswered"], ["too_late"])):
         later = NOW + timedelta(hours=n)
         ids.append(write_retry(run.client, run.bucket, run.run_id, tmp_path / f"{n}", reasons, now=later).campaign_id)
-    assert ids[0] == ids[1]
-    assert ids[3] == ids[4]
-    assert len(set(ids)) == 3
+    assert ids[0] == ids[1] == ids[2] != ids[3]
+    kinds = ((), ["too_late"], ["a", "b"], ["a", "too_late"])
+    assert [are_one_kind(reasons) for reasons in kinds] == [True, True, True, False]
     assert all(one.startswith("failing-retry-") for one in ids)
     assert retry_campaign(CAMPAIGN, NOW, "r1").id != retry_campaign(CAMPAIGN, NOW, "r2").id
+    tested = msgspec.structs.replace(CAMPAIGN, winner=Winner(Decimal(10), 24, 48))
+    assert retry_campaign(tested, NOW, "r1").winner is None
     # As long as an id may be, and no longer; of two long ones that differ at their end only, each has its own.
     long = [retry_campaign(msgspec.structs.replace(CAMPAIGN, id="x" * 127 + end), NOW, end).id for end in "yz"]
     assert [len(one) for one in long] == [128, 128]

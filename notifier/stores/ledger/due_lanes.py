@@ -33,6 +33,15 @@ class DueLanes(Table):
             if lane is not None:
                 yield lane
 
+    def due_runs(self, now_ms: int) -> set[str]:
+        """Ids of the runs with a lane that is due, of any release; of a damaged item the key is enough.
+
+        For commands over everything: what cannot be read here may still be sending.
+        """
+        items = self._due_items(now_ms)
+        going = (item for item in items if item.get("state", {}).get("S") != LaneState.DONE.value)
+        return {item["pk"]["S"].removeprefix("run#") for item in going}
+
     def _due_items(self, now_ms: int) -> Iterator[Item]:
         for partition in LANE_PARTITIONS:
             is_due = Key("due").eq(partition) & Key("due_at").lte(now_ms)

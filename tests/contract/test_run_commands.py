@@ -1,0 +1,109 @@
+"""Commands over runs by the command line: a run that cannot be read or reached keeps no other from its command."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import typer
+
+from notifier.model.run import COMMANDS, Control, Run, source_of
+from operations.cli import runs
+from operations.cli.cloud import Cloud
+from operations.cli.deployment import Deployment
+from operations.cli.errors import CommandError, ExitCode
+from tests.contract.moto_stores import KEYS, client_of, make_table, moto_server, new_name
+
+KEY = "batches/night.json"
+
+
+class Stack(Cloud):
+    """A stack whose control function does its work, but for the runs that are `out_of_reach`."""
+
+    out_of_reach: frozenset[str] = frozenset()
+    nudged = 0
+
+    def control(self, event: Mapping[str, Any], *, wait: bool = True) -> dict[str, Any]:
+        """What the function would answer."""
+        run_id = event["run_id"]
+        if run_id in self.out_of_reach:
+            raise CommandError(ExitCode.UNREACHABLE, "the control function failed: Task timed out", "look at its logs")
+        lane, *_ = self.ledger.control_run(run_id, COMMANDS[event["action"]], event["by"])
+        return {"status": lane.status, "run_id": run_id}
+
+    def nudge(self, bucket: str, key: str, version_id: str | None) -> None:
+        """Count what would start the worker."""
+        self.nudged += 1
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """DynamoDB and S3."""
+    with moto_server() as url:
+        yield url
+
+
+@pytest.fixture
+def stack(endpoint: str) -> Iterator[Stack]:
+    """Three runs that go."""
+    dynamodb = client_of("dynamodb", endpoint)
+    keys = {"access_key_id": KEYS["aws_access_key_id"], "secret_access_key": KEYS["aws_secret_access_key"]}
+    place = Deployment(
+        new_name("b"), new_name("commands"), "worker", "control", KEYS["region_name"], endpoint_url=endpoint, **keys
+    )
+    make_table(dynamodb, place.table)
+    made = Stack(place)
+    for n in range(3):
+        made.ledger.open_run(Run(f"r{n}", source_of("b", f"batches/{n}.json", "v1", "e1"), n))
+    yield made
+    dynamodb.close()
+
+
+def test_one_run_out_of_reach_is_no_end_of_the_list(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    """The others are paused, each answer is printed, and the exit code says that one was not."""
+    stack.out_of_reach = frozenset({"r1"})
+    with pytest.raises(typer.Exit) as ended:
+        runs._control(stack, "pause", runs.alive(stack), "ann", as_json=False)
+    assert ended.value.exit_code == ExitCode.UNREACHABLE
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "run r1: pause is NOT noted: the control function failed" in printed
+    assert printed.count("pause is noted") == 2
+    assert [stack.ledger.lanes_of(f"r{n}")[0].control for n in range(3)] == [Control.PAUSE, Control.GO, Control.PAUSE]
+    with pytest.raises(typer.Exit):
+        runs._control(stack, "cancel", ["r0", "r1"], "ann", as_json=True)
+    assert [answer["status"] for answer in json.loads(capsys.readouterr().out)] == ["running", "failed"]
+    with pytest.raises(CommandError, match="Task timed out"):
+        runs._control(stack, "pause", ["r1"], "ann", as_json=False)
+
+
+@pytest.mark.parametrize("change", [{"account": {"S": "{"}}, {"version": {"N": "99"}}])
+def test_a_run_that_cannot_be_read_is_among_all(stack: Stack, change: dict[str, Any]) -> None:
+    """Damaged, or of a newer release that was rolled back: it may be sending."""
+    client, table = stack.client("dynamodb"), stack.deployment.table
+    key = {"pk": {"S": "run#r0"}, "sk": {"S": "lane#0000"}}
+    item = client.get_item(TableName=table, Key=key)["Item"]
+    client.put_item(TableName=table, Item=item | {"pk": {"S": "run#odd"}} | change)
+    assert runs.alive(stack) == ["odd", "r0", "r1", "r2"]
+    stack.ledger.control_run("r2", Control.PAUSE, "ann")
+    assert runs.alive(stack) == ["odd", "r0", "r1"]
+
+
+def test_an_object_whose_run_is_over_is_not_started(stack: Stack) -> None:
+    """The worker would do nothing, and "started" would be believed."""
+    s3, bucket = stack.client("s3"), stack.deployment.bucket
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": KEYS["region_name"]})
+    etag = s3.put_object(Bucket=bucket, Key=KEY, Body=b"{}")["ETag"]
+    source = source_of(bucket, KEY, None, etag)
+    runs._check_is_new(stack, source.run_id)
+    stack.ledger.open_run(Run(source.run_id, source, 1))
+    runs._check_is_new(stack, source.run_id)
+    stack.ledger.control_run(source.run_id, Control.PAUSE, "ann")
+    with pytest.raises(CommandError, match="is paused") as refused:
+        runs._check_is_new(stack, source.run_id)
+    assert refused.value.mend == f"notifier resume {source.run_id}"
+    client, table = stack.client("dynamodb"), stack.deployment.table
+    key = {"pk": {"S": f"run#{source.run_id}"}, "sk": {"S": "lane#0000"}}
+    item = client.get_item(TableName=table, Key=key)["Item"]
+    client.put_item(TableName=table, Item=item | {"state": {"S": "done"}, "ending": {"S": "cancelled"}})
+    with pytest.raises(CommandError, match="of this file is over, cancelled"):
+        runs._check_is_new(stack, source.run_id)
