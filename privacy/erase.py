@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from notifier.model.rewritten import metadata_of
 from privacy.counted import CountedEraser, has_hashes
 from privacy.erased_bytes import CAPS, document, listed, result
 from privacy.places import MADE_HERE, PREFIXES, Way
@@ -256,7 +257,7 @@ class _Files:
             try:
                 put = self._stack.s3.put_object(
                     Bucket=self._stack.bucket, Key=key, Body=new.body, ContentType=answer["ContentType"],
-                    Metadata=answer["Metadata"],
+                    Metadata=metadata_of(answer["Metadata"], version.id, answer["LastModified"], new.erased),
                     # Only in place of what was read: somebody may put a newer list in this moment.
                     IfMatch=answer["ETag"],
                 )  # fmt: skip

@@ -9,6 +9,7 @@ import msgspec
 
 from notifier.model.batch_file import PinnedObject
 from notifier.model.preparation import ManifestParts
+from notifier.model.rewritten import FROM
 from privacy.erased_bytes import Position, Rewritten, listed, pinned, result
 from privacy.records import Unreadable
 from privacy.runs import Sent
@@ -21,8 +22,6 @@ READERS = 8
 IN_THIS_MOMENT = "it was written in this moment: erase again"
 GONE = ("NoSuchKey", "NoSuchVersion", "404")
 """S3's codes for an object or a version that is not there."""
-_FROM = "erased-from"
-"""Metadata of a replacement: the version that it replaces. After a crash it proves that an erasure wrote it."""
 
 
 class Doomed(msgspec.Struct, frozen=True):
@@ -129,8 +128,9 @@ class RunEraser:
                 continue
             # Deleted, whoever wrote it over. Only what an erasure wrote that then crashed gets into the tombstone.
             self._doomed.versions[version.key, version.id] = None
+            # After a crash it proves that an erasure wrote the newest one.
             head = self._client.head_object(Bucket=self._bucket, Key=latest.key, VersionId=latest.id)
-            if head["Metadata"].get(_FROM) == version.id:
+            if head["Metadata"].get(FROM) == version.id:
                 there = self._client.get_object(Bucket=self._bucket, Key=latest.key, VersionId=latest.id)
                 written = there["Body"].read()
                 found.append(
@@ -168,7 +168,7 @@ class RunEraser:
             Key=new_key,
             Body=new.body,
             ContentType=answer["ContentType"],
-            Metadata=answer["Metadata"] | {_FROM: version or "null"},
+            Metadata=answer["Metadata"] | {FROM: version or "null"},
         )
         # Without versions the old bytes are gone with this write.
         if put.get("VersionId") or new_key != key:

@@ -1,22 +1,27 @@
 """Dated drops: the files that something else writes for each day, and whether they are complete.
 
 Objects are listed and pinned when the marker is seen. One that is newer than the marker means that the writer is still
-at it: the drop is not ready, and is looked at again.
+at it: the drop is not ready, and is looked at again. A file that an erasure has rewritten is judged by the one before.
 """
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from botocore.exceptions import ClientError
 
+from notifier.model.rewritten import Rewritten, rewritten
 from schedules.definition import DatedDrops
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+HEADS = 8
+"""So many objects are looked at at once."""
 _MANIFEST = ".json"
 """How the name of a marker ends that is a manifest."""
 
@@ -59,24 +64,54 @@ class Drops:
         # Writers put helpers beside the data: Spark and Athena call them _temporary, _SUCCESS, .crc.
         files = [one for key, one in objects.items() if one.size and not _is_helper(key.removeprefix(prefix))]
         if marker is not None and not declared_ready:
-            if late := [one.key for one in files if one.at > marker.at]:
-                raise NotReady(f"s3://{bucket}/{late[0]} is newer than {drops.ready}: the writer is still at it")
-            files = self._of_manifest(bucket, marker.key, prefix, files)
+            self._judge_times(bucket, drops.ready, marker, files)
+            files = self._of_manifest(bucket, marker.key, prefix, files, objects)
         parts = [{"bucket": bucket, "key": one.key, "etag": one.etag} for one in sorted(files, key=lambda one: one.key)]
         if not parts:
             raise NotReady(f"{where} has no files")
         return {"parts": parts}
 
+    def _judge_times(self, bucket: str, ready: object, marker: _Listed, files: list[_Listed]) -> None:
+        """Raise NotReady where a file was written after the marker, by somebody else than an erasure."""
+        late = [one.key for one in files if one.at > marker.at]
+        erased = self._rewritten(bucket, late)
+        if newer := [key for key in late if key not in erased or erased[key].written_at > marker.at]:
+            raise NotReady(f"s3://{bucket}/{newer[0]} is newer than {ready}: the writer is still at it")
+
     def expected_rows(self, drops: DatedDrops, day: str) -> int | None:
-        """How many rows a day's manifest says that its files have; None where there is none, or it does not say."""
+        """How many rows a day's manifest says that its files have; None where there is none, or it does not say.
+
+        Without those that erasures have left out of the files since they were written.
+        """
         if not drops.ready or not drops.ready.endswith(_MANIFEST):
             return None
         bucket, prefix = self._place(drops.prefix.replace("$day", day))
         try:
-            rows = [entry["rows"] for entry in self._manifest(bucket, prefix + drops.ready)]
+            entries = self._manifest(bucket, prefix + drops.ready)
+            rows = [entry["rows"] for entry in entries]
+            keys = [_key_in(entry, prefix) for entry in entries]
         except (KeyError, TypeError, self._client.exceptions.NoSuchKey):
             return None
-        return sum(rows) if all(isinstance(n, int) for n in rows) else None
+        if not all(isinstance(n, int) for n in rows):
+            return None
+        left_out = sum(one.records for one in self._rewritten(bucket, keys).values())
+        return int(sum(rows)) - left_out
+
+    def _rewritten(self, bucket: str, keys: list[str]) -> dict[str, Rewritten]:
+        """Those of some objects that an erasure has rewritten: in the stack's bucket alone."""
+        if bucket != self._bucket or not keys:
+            return {}
+        with ThreadPoolExecutor(HEADS) as pool:
+            found = zip(keys, pool.map(self._metadata, keys), strict=True)
+            return {key: one for key, metadata in found if (one := rewritten(metadata)) is not None}
+
+    def _metadata(self, key: str) -> Mapping[str, str]:
+        try:
+            return self._client.head_object(Bucket=self._bucket, Key=key)["Metadata"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+                raise
+            return {}
 
     def _manifest(self, bucket: str, key: str) -> list[Any]:
         """The entries of a manifest. Raises NotReady."""
@@ -88,8 +123,14 @@ class Drops:
             raise NotReady(f's3://{bucket}/{key} is no manifest: {{"files": [{{"key": …, "rows": …}}]}}')
         return entries
 
-    def _of_manifest(self, bucket: str, key: str, prefix: str, files: list[_Listed]) -> list[_Listed]:
-        """The files that a manifest names; all of them where the marker is no manifest."""
+    def _of_manifest(
+        self, bucket: str, key: str, prefix: str, files: list[_Listed], objects: Mapping[str, _Listed]
+    ) -> list[_Listed]:
+        """The files that a manifest names; all of them where the marker is no manifest.
+
+        Args:
+            objects: all that are there, by their keys, empty ones too.
+        """
         if not key.endswith(_MANIFEST):
             return files
         try:
@@ -97,9 +138,11 @@ class Drops:
         except KeyError:
             raise NotReady(f"s3://{bucket}/{key} has an entry without a key") from None
         by_key = {one.key: one for one in files}
-        if missing := [name for name in named if name not in by_key]:
+        # An erasure may have left nobody in a file.
+        emptied = self._rewritten(bucket, [name for name in named if name in objects and name not in by_key])
+        if missing := [name for name in named if name not in by_key and name not in emptied]:
             raise NotReady(f"s3://{bucket}/{missing[0]} is in {key} and not there")
-        return [by_key[name] for name in named]
+        return [by_key[name] for name in named if name in by_key]
 
     def _place(self, prefix: str) -> tuple[str, str]:
         if prefix.startswith("s3://"):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from time import sleep
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from audiences.store import PreparationStore
 from notifier.model.preparation import PreparationState
 from notifier.model.run import Ending, LaneState, Run, source_of
 from notifier.stores.ledger import DynamoLedger
+from privacy import erase as privacy
+from privacy.whom import suppress
 from schedules.definition import DatedDrops
 from schedules.documents import BucketTexts, CopyChanged, Documents, copy_prefix
 from schedules.drops import Drops, NotReady
@@ -38,6 +41,11 @@ def bucket(endpoint: str) -> tuple[Any, str]:
     client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     return client, name
+
+
+def lines(*user_ids: str) -> bytes:
+    """An audience."""
+    return b"".join(json.dumps({"user_id": one, "platform": "ios", "token": one}).encode() + b"\n" for one in user_ids)
 
 
 class Place:
@@ -108,6 +116,49 @@ class TestDrops:
         assert Drops(*bucket).expected_rows(LISTED, DAY) == rows
         assert Drops(*bucket).expected_rows(LISTED, "2026-12-02") is None
         assert Drops(*bucket).expected_rows(MARKED, DAY) is None
+
+    @pytest.mark.parametrize("drops", [MARKED, LISTED])
+    @pytest.mark.parametrize("before_marker", [False, True])
+    def test_what_an_erasure_has_rewritten(
+        self, bucket: tuple[Any, str], place: Place, drops: DatedDrops, before_marker: bool
+    ) -> None:
+        """Twice, and one of which nobody is left: the drop is as ready as before, and has so many rows less."""
+        self.put(bucket, "a.jsonl", body=lines("gone", "b", "went"))
+        self.put(bucket, "b.csv", body=b"user_id,platform,token\ngone,ios,t\nb,ios,u\n")
+        self.put(bucket, "c.jsonl", body=lines("gone"))
+        files = [{"key": "a.jsonl", "rows": 3}, {"key": "b.csv", "rows": 2}, {"key": "c.jsonl", "rows": 1}]
+
+        def mark() -> None:
+            self.put(bucket, str(drops.ready), body=json.dumps({"files": files}).encode())
+
+        def erase_users() -> None:
+            of_privacy = privacy.Stack(place.s3, place.dynamodb, place.bucket, place.table, "suppression/")
+            for user_id in ("gone", "went"):
+                now = datetime.now(UTC)
+                whom = suppress(place.s3, place.bucket, "suppression/", [user_id], now)
+                assert privacy.erase(of_privacy, whom, "ann", now).is_done
+
+        if not before_marker:
+            mark()
+            sleep(1.1)  # S3's times are whole seconds
+        erase_users()
+        if before_marker:
+            mark()
+        assert self.request(bucket, drops) == ["a.jsonl", "b.csv"]
+        assert Drops(*bucket).expected_rows(drops, DAY) == (2 if drops is LISTED else None)
+        # The writer's own, after that, is newer.
+        sleep(1.1)
+        self.put(bucket, "a.jsonl", body=lines("new"))
+        with pytest.raises(NotReady, match="is newer than"):
+            self.request(bucket, drops)
+
+    def test_an_empty_file_is_still_waited_for(self, bucket: tuple[Any, str]) -> None:
+        """No erasure has emptied it."""
+        self.put(bucket, "a.csv")
+        self.put(bucket, "b.csv", body=b"")
+        self.put(bucket, "manifest.json", body=json.dumps({"files": ["a.csv", "b.csv"]}).encode())
+        with pytest.raises(NotReady, match=r"b\.csv is in .* and not there"):
+            self.request(bucket, LISTED)
 
     def test_no_manifest(self, bucket: tuple[Any, str]) -> None:
         """What is called so and is none is said, with its form."""

@@ -1,0 +1,50 @@
+"""What the metadata of a file says that an erasure has put in the place of another one, without the erased users.
+
+Who judges a file by the time at which it was written, or by its number of records, must know both of the one before.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+FROM = "erased-from"
+"""The version that it replaces."""
+WRITTEN_AT = "erased-written-at"
+"""When the one was written that somebody else has put there: UTC, ISO 8601."""
+RECORDS = "erased-records"
+"""How many records were left out since then, by this erasure and those before."""
+
+
+class Rewritten(msgspec.Struct, frozen=True):
+    """What was there before the first erasure: when it was written, and how many records it had beside those now."""
+
+    written_at: datetime
+    records: int
+
+
+def rewritten(metadata: Mapping[str, str]) -> Rewritten | None:
+    """What an object's metadata say; None of one that no erasure has rewritten."""
+    try:
+        at, records = datetime.fromisoformat(metadata[WRITTEN_AT]), int(metadata[RECORDS])
+    except (KeyError, ValueError):
+        return None
+    return Rewritten(at, records) if at.tzinfo is not None else None
+
+
+def metadata_of(before: Mapping[str, str], version: str, written_at: datetime, records: int) -> dict[str, str]:
+    """The metadata of a file that takes the place of another one.
+
+    Args:
+        before: the metadata of that one.
+        version: of that one.
+        written_at: when that one was written.
+        records: how many records of it are left out.
+    """
+    first = rewritten(before) or Rewritten(written_at, 0)
+    return {
+        **before,
+        FROM: version,
+        WRITTEN_AT: first.written_at.astimezone(UTC).isoformat(),
+        RECORDS: str(first.records + records),
+    }
