@@ -8,7 +8,7 @@ from playwright.sync_api import Page, Request, Route, expect
 
 from sandbox.office import Office
 from sandbox.scene import ANN
-from tests.browser.approval_pages import People, counted, see
+from tests.browser.approval_pages import PHONE, People, counted, see
 
 CLICKS = "addEventListener('pointerdown', () => sessionStorage.clicks = +(sessionStorage.clicks || 0) + 1, true)"
 PIXEL = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYPhfDwAChAI9jVQ6WQAAAABJRU5ErkJggg==")
@@ -282,3 +282,20 @@ def test_two_windows(people: People, office: Office) -> None:
     ann.reload()
     expect(ann.locator("#body")).to_have_value("Second")
     people.said.clear()  # the browser notes each 409
+
+
+@pytest.mark.slow
+def test_what_is_left_to_do_on_a_phone(people: People, office: Office) -> None:
+    """The list is on the screen as a whole, and nothing lies over it."""
+    ann = people.sign_in(ANN, bypass_csp=True, viewport=PHONE, has_touch=True)
+    ann.goto(f"{office.url}/requests")
+    open_new(ann)
+    ann.locator("#control_percent").fill("x")
+    expect(ann.locator("[data-saved]")).to_contain_text(re.compile(r"^Saved \d"), timeout=20_000)
+    ann.locator(".left summary").click()
+    expect(ann.locator(".left ul")).to_contain_text("A percentage, such as 45")
+    seen = ann.locator(".left ul").evaluate(
+        "(list) => { const box = list.getBoundingClientRect(); return [[box.left, box.top], [box.right, box.bottom]]"
+        ".map(([x, y], n) => list.contains(document.elementFromPoint(x + (n ? -8 : 8), y + (n ? -8 : 8)))); }"
+    )
+    assert seen == [True, True]
