@@ -179,6 +179,9 @@ class LaneWorker:
         # Before the run is opened: opening may be what fails each time.
         if (idle := self._end_idle(lane)) is not None:
             return idle
+        if lane.lane == 0 and lane.span is not None:
+            # The worker that opened the lanes may have died before it had passed an operator's command on to them.
+            ledger.pass_on_command(lane)
         try:
             lane, admitted = self._open(run, lane)
             lane = self._open_lanes(run, lane, admitted)

@@ -82,6 +82,14 @@ class Ledger(Protocol):
         """
         ...
 
+    def pass_on_command(self, lane: Lane) -> None:
+        """Give the lanes of a run the last command of its first lane, where they have an earlier one or none.
+
+        Raises:
+            LedgerTooNew: a newer release wrote one of them.
+        """
+        ...
+
     def control_run(self, run_id: str, control: Control, by: str) -> tuple[Lane, ...]:
         """Pause, resume or cancel all lanes. Returns those that are not done; none of an unknown run."""
         ...

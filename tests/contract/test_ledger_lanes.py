@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count, permutations
 from typing import Any
 
@@ -116,6 +117,98 @@ def test_a_command_during_the_opening_reaches_every_lane(ledger: Any, time: Time
     ledger.open_lanes(lane, SPANS)
     assert {(lane.control, lane.control_by) for lane in ledger.lanes_of("r1")} == {(command, "ann")}
     assert {lane.control_at_ms for lane in ledger.lanes_of("r1")} == {time.ms}
+
+
+@pytest.mark.parametrize("then", [Control.GO, Control.CANCEL])
+def test_a_command_that_is_passed_on_replaces_no_later_one(
+    ledger: Any, time: Time, monkeypatch: pytest.MonkeyPatch, then: Control
+) -> None:
+    """Resumed or cancelled while the pause before is passed on, all lanes go on or are cancelled."""
+    lane = claim(ledger, time)
+    ledger.control_run("r1", Control.PAUSE, "ann")
+    given: list[Control] = []
+    pass_on = ledger._pass_on
+
+    def interrupted(*args: Any) -> None:
+        if not given:
+            given.append(then)
+            time.s += 0.3
+            ledger.control_run("r1", then, "bob")
+            time.s += 0.1
+        pass_on(*args)
+
+    monkeypatch.setattr(ledger, "_pass_on", interrupted)
+    ledger.open_lanes(lane, SPANS)
+    assert {(lane.control, lane.control_by) for lane in ledger.lanes_of("r1")} == {(then, "bob")}
+
+
+@pytest.mark.parametrize("has_span", [True, False])
+def test_a_resume_during_the_opening_reaches_every_lane(ledger: Any, time: Time, has_span: bool) -> None:
+    """A lane that was entered as paused goes on, too, when the run was resumed before it was there."""
+    lane = claim(ledger, time)
+    ledger.control_run("r1", Control.PAUSE, "ann")
+    with pytest.raises(KeyboardInterrupt), killed_before_passing_on(ledger):
+        ledger.open_lanes(lane, SPANS)
+    time.s += 31
+    # Lane 0 alone: the command's reading of the lanes was before the opening's writes.
+    ledger.set_control("r1", Control.GO, "ann")
+    again = claim(ledger, time)
+    ledger.pass_on_command(again) if has_span else ledger.open_lanes(again, SPANS)
+    assert {lane.control for lane in ledger.lanes_of("r1")} == {Control.GO}
+
+
+def test_a_slow_command_changes_no_lane_that_was_entered_after_the_next_one(ledger: Any, time: Time) -> None:
+    """Paused and resumed before the lanes were there: the pause that reaches them last is refused."""
+    paused_at_ms = time.ms
+    lane = claim(ledger, time)
+    time.s += 1
+    ledger.control_run("r1", Control.GO, "bob")
+    ledger.open_lanes(lane, SPANS)
+    for number in (1, 2):
+        assert ledger.set_control("r1", Control.PAUSE, "ann", number, at_ms=paused_at_ms) is None
+    assert {lane.control for lane in ledger.lanes_of("r1")} == {Control.GO}
+
+
+@pytest.mark.parametrize("command", [Control.PAUSE, Control.CANCEL])
+def test_a_command_that_was_not_passed_on_is_by_the_next_claim(ledger: Any, time: Time, command: Control) -> None:
+    """With the time when it was given, so that a later one stays; but a cancel counts over that, too."""
+    opened(ledger, time)
+    given_at_ms = time.ms
+    # To the first lane alone: the others were entered behind its reading of them, by a worker that died.
+    ledger.set_control("r1", command, "ann")
+    time.s += 31
+    ledger.set_control("r1", Control.GO, "bob", 2)
+    ledger.pass_on_command(claim(ledger, time))
+    lanes = ledger.lanes_of("r1")
+    assert [(lane.control, lane.control_at_ms) for lane in lanes[:2]] == [(command, given_at_ms)] * 2
+    left = (Control.GO, "bob") if command is Control.PAUSE else (command, "ann")
+    assert [(lane.control, lane.control_by) for lane in lanes] == [(command, "ann")] * 2 + [left]
+
+
+def test_lanes_that_have_their_command_are_left_alone(ledger: Any, time: Time) -> None:
+    """Without a command nothing is written; nor to a lane that is done, or has the command already."""
+    first = opened(ledger, time)
+    ledger.pass_on_command(first)
+    assert {lane.control_at_ms for lane in ledger.lanes_of("r1")} == {None}
+    ledger.finish(claim(ledger, time, 1), Ending.COMPLETED, None)
+    ledger.set_control("r1", Control.CANCEL, "ann")
+    ledger.pass_on_command(ledger.renew(first))
+    assert [lane.control for lane in ledger.lanes_of("r1")] == [Control.CANCEL, Control.GO, Control.CANCEL]
+
+
+@contextmanager
+def killed_before_passing_on(ledger: Any) -> Iterator[None]:
+    """The worker is killed when it gives a lane the command of the first one."""
+    pass_on = ledger._pass_on
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    ledger._pass_on = killed
+    try:
+        yield
+    finally:
+        ledger._pass_on = pass_on
 
 
 def test_a_command_for_the_run(ledger: Any, time: Time) -> None:

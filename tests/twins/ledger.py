@@ -189,10 +189,28 @@ class MemoryLedger:
             )
             self._lanes.setdefault((lane.run_id, number), other)
         opened = self._write("open lanes", lane, {"span": spans[0]})
-        if opened.control is not Control.GO or opened.control is not lane.control:
+        if opened.control is not Control.GO or opened.control_at_ms is not None:
             for number in range(1, len(spans)):
-                self.set_control(lane.run_id, opened.control, opened.control_by, number)
+                self._pass_on(opened, number)
         return opened
+
+    def pass_on_command(self, lane: Lane) -> None:
+        """Give the lanes the command of the first one, where they have an earlier one or none."""
+        for other in self.lanes_of(lane.run_id):
+            has_it = (other.control_at_ms or 0) >= (lane.control_at_ms or 0)
+            if lane.control is Control.CANCEL:
+                has_it = other.control is Control.CANCEL
+            if other.lane and other.state is not LaneState.DONE and not has_it:
+                self._pass_on(lane, other.lane)
+
+    def _pass_on(self, lane: Lane, number: int) -> None:
+        # A call of its own for each, as above.
+        if self.troubles("pass on") is not Trouble.NONE:
+            raise StoreError("pass on")
+        at_ms = lane.control_at_ms
+        if lane.control is Control.CANCEL:
+            at_ms = max(at_ms or 0, self._lanes[lane.run_id, number].control_at_ms or 0)
+        self.set_control(lane.run_id, lane.control, lane.control_by, number, at_ms=at_ms)
 
     def control_run(self, run_id: str, control: Control, by: str) -> tuple[Lane, ...]:
         """Pause, resume or cancel all lanes of a run."""

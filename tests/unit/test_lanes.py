@@ -22,11 +22,13 @@ from notifier.model.span import MAX_LANES, Span, spans_of
 from notifier.model.summary import summary_of
 from notifier.model.whole_run import as_one, slowest
 from operations.cli.watching import RunView, screen
-from tests.twins.hop_factory import World
+from tests.twins.hop_factory import World, users
+from tests.twins.invocation import hops_of, invocation, invoke
 from tests.twins.ledger import MemoryLedger
 from tests.twins.library import MemoryLibrary
 from tests.twins.schedule import Faults, Schedule
 from tests.twins.settlements import MemoryResults
+from tests.twins.trouble import StoreError, Trouble, no_trouble
 
 ONLY_LANE = Lane("r")
 RUN = Run("r", source_of("b", "batches/f.json", "v", "e"), 1_000)
@@ -259,3 +261,25 @@ def shown(lanes: list[Lane]) -> str:
     console = Console(width=200, record=True, file=StringIO())
     console.print(screen(RunView(summary_of(RUN, lanes, "b"), "go", None, ""), None))
     return console.export_text()
+
+
+@pytest.mark.parametrize("command", [Control.PAUSE, Control.CANCEL])
+def test_a_command_outlives_the_worker_that_opens_the_lanes(command: Control) -> None:
+    """Given while the lanes are entered, by a worker that dies before it passes it on: nobody is asked for by any."""
+    world = World(users(12), size=4, lanes=3)
+
+    def troubles(name: str) -> Trouble:
+        if name == "open lane":
+            world.ledger.set_control("r", command, "ann")
+        return Trouble.LOST if name == "pass on" else Trouble.NONE
+
+    world.ledger.troubles = troubles
+    with pytest.raises(StoreError):
+        invoke(world)
+    world.ledger.troubles = no_trouble
+    assert {lane.control for lane in world.ledger.lanes_of("r")} == {command, Control.GO}
+    world.clock.time_s += 60
+    for number in range(3):
+        hops_of(world).lane_worker().work(world.run, number, invocation(world))
+    assert {(lane.control, lane.control_by) for lane in world.ledger.lanes_of("r")} == {(command, "ann")}
+    assert not world.phones.seen

@@ -73,15 +73,13 @@ def new_lane(lane: Lane) -> dict[str, Value]:
         "suspects": as_json(lane.suspects),
     }
     # Only in lanes of several: without it an item has the text that it always had.
-    return (
-        values
-        if lane.span is None
-        else values
-        | {
-            "span": as_json(lane.span),
-            "function_version": lane.function_version,
-        }
-    )
+    if lane.span is None:
+        return values
+    values |= {"span": as_json(lane.span), "function_version": lane.function_version}
+    # With the time: an earlier command that is slow to reach this lane changes nothing then.
+    if lane.control_at_ms is not None:
+        values |= {"control_by": lane.control_by, "control_at_ms": lane.control_at_ms}
+    return values
 
 
 def lane_of(item: Item) -> Lane:

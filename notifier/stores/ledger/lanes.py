@@ -6,7 +6,9 @@ one first: it is there from the beginning, and the last write of the opening is 
     opening   lane 0: its version ── lanes 1, 2, … n-1 ── lane 0: its span ── passes on the command it finds there
     command                  lane 0 ── reads the lanes ── lanes 1 … n-1
 
-Whichever of the two writes to lane 0 comes first, the other one sees it: no lane misses a command.
+Whichever of the two writes to lane 0 comes first, the other one sees it: no lane misses a command. It is passed on with
+the time when it was given, so that it never replaces a later one; and once more by each claim of lane 0, in case the
+worker that opened the lanes died before it had.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from boto3.dynamodb.conditions import Attr, Key
 
 from notifier.dynamodb import Item, Items, Update, query_of
-from notifier.lane_commands import command_run, lane_key
+from notifier.lane_commands import command_lane, command_run, lane_key
 from notifier.model.run import (
     LANES_VERSION,
     Control,
@@ -71,6 +73,7 @@ class RunLanes(Leases, Controls):
                 number,
                 control=lane.control,
                 control_by=lane.control_by,
+                control_at_ms=lane.control_at_ms,
                 cursor=span.start,
                 state=waiting_state(span, now_ms),
                 due_at_ms=first_due_ms(span, now_ms, rest_until_ms),
@@ -84,11 +87,41 @@ class RunLanes(Leases, Controls):
         partition = due_partition(Lane(lane.run_id, span=first))
         update = Update().set(span=as_json(first), due=partition)
         opened = self._write(lane, update, Written(span=first))
-        # Given before or meanwhile: a lane that was entered with it may have no worker yet, and then waits at once.
-        if Control.GO is not opened.control or opened.control is not lane.control:
+        # Given before or meanwhile: a lane that was entered with it may have no worker yet, and then waits at once. A
+        # resume, too: a lane of an opening that was cut short, or a pause that was slow, may say otherwise.
+        if opened.control is not Control.GO or opened.control_at_ms is not None:
             for number in range(1, len(spans)):
-                self.set_control(lane.run_id, opened.control, opened.control_by, number)
+                self._pass_on(opened, number)
         return opened
+
+    def pass_on_command(self, lane: Lane) -> None:
+        """Give the lanes of a run the last command that its first lane has, where they have an earlier one or none.
+
+        Args:
+            lane: the first lane. If its worker died when it had opened the lanes, the command is there alone.
+        """
+        if lane.control_at_ms is None:
+            return
+        for other in self.lanes_of(lane.run_id):
+            has_it = (other.control_at_ms or 0) >= lane.control_at_ms
+            if lane.control is Control.CANCEL:
+                # It counts over what was given later, too.
+                has_it = other.control is Control.CANCEL
+            if other.lane and other.state is not LaneState.DONE and not has_it:
+                self._pass_on(lane, other.lane)
+
+    def _pass_on(self, lane: Lane, number: int) -> None:
+        # By the time when it was given: an operator's next command may have reached the lane before this one does.
+        at_ms = self._now_ms() if lane.control_at_ms is None else lane.control_at_ms
+        command_lane(
+            Items(self._client, self._table),
+            lane.run_id,
+            number,
+            lane.control,
+            lane.control_by,
+            at_ms,
+            is_final=lane.control is Control.CANCEL,
+        )
 
     def control_run(self, run_id: str, control: Control, by: str) -> tuple[Lane, ...]:
         """Pause, resume or cancel all lanes of a run. Returns those that are not done; none of an unknown run."""
