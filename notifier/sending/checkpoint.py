@@ -282,10 +282,11 @@ class Checkpoint:
         )
 
     def as_ended(self) -> Lane:
-        """The lane as this claim leaves it, when no claim will come for the batches that are left unsettled.
+        """The lane as this claim leaves it, when no claim will come after it: the run is over.
 
-        What is settled with higher numbers is counted here, and nowhere else: the next claim of a run that goes on
-        would count it again. So this is for the one write that ends the run.
+        Its account has what no write has carried yet: whom the final cut left out, where nothing was settled. Where
+        CANCEL or FAIL leave batches unsettled, what is settled with higher numbers is counted here, and nowhere else:
+        the next claim of a run that goes on would count it again. So this is for the one write that ends the run.
         """
         account = copied(self._account)
         for settled in self._batches.accounts:

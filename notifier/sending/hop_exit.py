@@ -123,12 +123,12 @@ def leave(checkpoint: Checkpoint, departure: Departure, ledger: Ledger, clock: C
             return ledger.release(lane, LaneState.PAUSED, None)
         case Exit.STOP:
             return ledger.release(lane, LaneState.STOPPED, None, reason)
+        # These end the run: no claim follows, so the account is all that this one knows, written or not.
         case Exit.ABORT:
-            return ledger.finish(lane, Ending.ABORTED, reason)
+            return ledger.finish(checkpoint.as_ended(), Ending.ABORTED, reason)
         case Exit.CANCEL:
-            # CANCEL and FAIL may end a run with unsettled batches: no claim follows that could count them.
             return ledger.finish(checkpoint.as_ended(), Ending.CANCELLED, reason)
         case Exit.FAIL:
             return ledger.finish(checkpoint.as_ended(), Ending.FAILED, reason)
         case Exit.COMPLETE:
-            return ledger.finish(lane, Ending.COMPLETED, None)
+            return ledger.finish(checkpoint.as_ended(), Ending.COMPLETED, None)

@@ -133,6 +133,8 @@ class World:
         """Runs whose audience was asked for."""
         self.suppressed: set[str] = set()
         """User ids that every run leaves out, as they are now."""
+        self.cut: dict[str, int] = {}
+        """Whom the final cut has left out: so many users, by reason."""
         self.suppression_unreadable: str | None = None
         """Why they cannot be read."""
         self.state_refused: str | None = None
@@ -206,7 +208,8 @@ class TwinHops:
         if self.world.suppression_unreadable is not None:
             raise SuppressionUnreadable(self.world.suppression_unreadable)
         self._suppressed = frozenset(self.world.suppressed)
-        return AdmittedCampaign(self.world.campaign, (), True, (), False, quiet=self.world.quiet)
+        world = self.world
+        return AdmittedCampaign(world.campaign, (), True, (), False, excluded_by=world.cut, quiet=world.quiet)
 
     def lanes(self, run: Run, lane: Lane, admitted: AdmittedCampaign) -> tuple[Span, ...]:
         """What each lane sends; a release that knows one lane only looks for nothing."""

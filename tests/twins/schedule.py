@@ -59,6 +59,9 @@ class Faults(msgspec.Struct, frozen=True):
     old_code: float = 0.0
     """Share of invocations whose code is of the release before, which knows one lane only."""
 
+    cuts: int = 0
+    """Users whom the final cut has left out."""
+
     @property
     def rests(self) -> int:
         """How many rests the times without credentials may bring."""
@@ -117,6 +120,7 @@ class Schedule:
         world.continuation._before = self._before_nudge
         self.clock.slept = self._give_way
         world.access_of = self._access_of
+        world.cut = {"capped": faults.cuts} if faults.cuts else {}
 
     # -- what the workers meet ----------------------------------------------------------------------------------------
 

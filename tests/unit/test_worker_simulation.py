@@ -62,6 +62,7 @@ FAULTS = st.builds(
     suppresses=st.sampled_from((0, 0, 3, 12)),
     holds=st.sampled_from((0, 0, 1, 3)),
     old_code=st.sampled_from((0.0, 0.0, 0.2)),
+    cuts=st.sampled_from((0, 0, 7)),
 )
 
 
@@ -260,7 +261,7 @@ class History:
         account = lane.account
         before_the_fault = len(self.kinds) // 2 // self.size * self.size
         if lane.ending is Ending.COMPLETED:
-            assert account.users == len(self.kinds)
+            assert account.users == len(self.kinds) + self.faults.cuts
             assert account.deferred == 0
             assert account.invalid_records == sum(kind in ("none", "broken") for kind in self.kinds)
             devices = [DEVICES[kind] for kind in self.kinds]
@@ -273,14 +274,17 @@ class History:
                 Ending.CANCELLED: self.schedule.cancelled,
                 Ending.ABORTED: self.turn == "abort",
                 Ending.FAILED: self.turn == "broken"
-                and (account.users == before_the_fault or len(self.world.spans) > 1),
+                and (account.users == before_the_fault + self.faults.cuts or len(self.world.spans) > 1),
             }[lane.ending or Ending.COMPLETED]
 
     def _check_suppression(self, lane: Lane) -> None:
         """Nobody is asked for whom the claim knew as suppressed; those left out are counted, and no others."""
         assert not self.world.phones.suppressed
-        account, ever = lane.account, self.schedule.ever_suppressed
-        assert account.excluded == sum(account.excluded_by.values()) <= len(ever)
+        account, ever, cuts = lane.account, self.schedule.ever_suppressed, self.faults.cuts
+        assert account.excluded == sum(account.excluded_by.values()) <= len(ever) + cuts
+        # Once, however often the run was begun. One that is ended without progress is not opened for that.
+        no_progress = (self.lanes[0].reason or "").startswith("no_progress")
+        assert account.excluded_by.get("capped", 0) in ((0, cuts) if no_progress else (cuts,))
         rows = (row for found in self.world.results.rows.values() for row in found.rows)
         assert {row.user_id for row in rows if row.reason == "suppressed"} <= ever
 
@@ -418,6 +422,12 @@ SUPPRESSED_FOR_ONE = Faults(
 """A slow claim for which all users were suppressed settles a batch that a later claim has asked for, once more."""
 
 
+NOBODY_LEFT = Faults(slow=0.3, cuts=7)
+"""The final cut leaves everybody out, and S3 takes longer than a heartbeat to list the rows: 0 users were counted."""
+
+
+@example(kinds=[], size=2, control=0, faults=NOBODY_LEFT, seed=2, turn=None, lanes=1)
+@example(kinds=[], size=2, control=0, faults=NOBODY_LEFT, seed=2, turn="abort", lanes=1)
 @example(kinds=["one", "two"], size=2, control=0, faults=SUPPRESSED_FOR_ONE, seed=5625, turn=None, lanes=1)
 @example(kinds=["one"] * 12, size=4, control=0, faults=SETTLED_LATE, seed=3911, turn=None, lanes=1)
 @example(
