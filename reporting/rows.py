@@ -1,7 +1,8 @@
 """Reads and adds up the rows of a run: for the time line, and to check the ledger's account."""
 
 import gzip
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,10 @@ READERS = 8
 _TO_THE_SECOND = 19
 """Characters of a row's time without its fraction."""
 _FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+_BY_EPOCH = re.compile(r"(batch=\d{8,}(?:\.r\d+)?)\.e(\d+)\.json\.gz\Z")
+"""The name of an object that each claim has of its own: the batch with its round, and the claim's epoch."""
 
 
 class SeenRow(msgspec.Struct, frozen=True, gc=False):
@@ -45,7 +50,11 @@ class Second(msgspec.Struct):
 
 
 class RowFigures(msgspec.Struct):
-    """All rows of a run, added up. `seconds` are by epoch second; `outcomes` by arm, outcome and reason."""
+    """All rows of a run, added up.
+
+    `seconds` are by epoch second; `outcomes` by arm, outcome and reason; `epochs` by batch with its round: of the claim
+    whose rows they are.
+    """
 
     rows: int = 0
     objects: int = 0
@@ -55,6 +64,7 @@ class RowFigures(msgspec.Struct):
     gateways: dict[str, int] = {}
     seconds: dict[int, Second] = {}
     outcomes: dict[tuple[str, str, str], int] = {}
+    epochs: dict[str, int] = {}
 
     def add(self, rows: Iterable[SeenRow]) -> None:
         """Add rows."""
@@ -82,20 +92,33 @@ def _epoch_of(at: str) -> int:
 def read_rows(client: Any, bucket: str, run_id: str) -> RowFigures:
     """All rows of a run. `client` is a boto3 S3 client."""
     figures = RowFigures()
-    for _, body in objects_under(client, bucket, f"rows/run_id={run_id}/"):
+    for key, answer in _answers_under(client, bucket, f"rows/run_id={run_id}/"):
+        body = answer["Body"]
         figures.objects += 1
         figures.stored_bytes += len(body)
         figures.add(_DECODER.decode_lines(gzip.decompress(body)))
+        if (epoch := answer["Metadata"].get("epoch", "")).isdecimal():
+            figures.epochs[_name_in(key).removesuffix(".json.gz")] = int(epoch)
     return figures
 
 
-def count_lines(client: Any, bucket: str, prefix: str) -> tuple[int, int]:
-    """The number of lines and of objects under a prefix. The lines are not decoded."""
-    lines = objects = 0
-    for _, body in objects_under(client, bucket, prefix):
+def count_dead_tokens(client: Any, bucket: str, run_id: str, epochs: Mapping[str, int]) -> tuple[int, int]:
+    """The number of a run's dead tokens, and of the objects that hold them. Their lines are not decoded.
+
+    A claim that dies between them and the rows leaves an object, and the claim that settles the batch puts another.
+
+    Args:
+        epochs: which claim settled each batch (`RowFigures`): its object counts. Without rows the last one does.
+    """
+    objects, counted = 0, dict[str, tuple[int, int]]()
+    for key, body in objects_under(client, bucket, f"dead-tokens/run_id={run_id}/"):
         objects += 1
-        lines += sum(1 for line in gzip.decompress(body).splitlines() if line)
-    return lines, objects
+        lines = sum(1 for line in gzip.decompress(body).splitlines() if line)
+        found = _BY_EPOCH.match(_name_in(key))
+        name, epoch = (found[1], int(found[2])) if found else (key, 0)
+        if epoch >= counted.get(name, (0, 0))[0] and epochs.get(name, epoch) == epoch:
+            counted[name] = epoch, lines
+    return sum(lines for _, lines in counted.values()), objects
 
 
 def objects_under(client: Any, bucket: str, prefix: str) -> Iterator[tuple[str, bytes]]:
@@ -103,13 +126,24 @@ def objects_under(client: Any, bucket: str, prefix: str) -> Iterator[tuple[str, 
 
     A name that begins with `_` is a probe of the worker, and skipped: query engines skip such names too.
     """
+    for key, answer in _answers_under(client, bucket, prefix):
+        yield key, answer["Body"]
 
-    def body_of(key: str) -> tuple[str, bytes]:
-        return key, client.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+def _answers_under(client: Any, bucket: str, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The same with the whole answer, its body read."""
+
+    def answer_of(key: str) -> tuple[str, dict[str, Any]]:
+        answer = client.get_object(Bucket=bucket, Key=key)
+        return key, {**answer, "Body": answer["Body"].read()}
 
     # A page lists 1,000 keys, and its bodies are fetched before the next is listed: memory holds one page at most.
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     with ThreadPoolExecutor(READERS) as pool:
         for page in pages:
             keys = [thing["Key"] for thing in page.get("Contents", ())]
-            yield from pool.map(body_of, [key for key in keys if not key.rpartition("/")[2].startswith("_")])
+            yield from pool.map(answer_of, [key for key in keys if not _name_in(key).startswith("_")])
+
+
+def _name_in(key: str) -> str:
+    return key.rpartition("/")[2]

@@ -24,7 +24,7 @@ from reporting.holdout import holdout_screen, plain_holdout
 from reporting.outcome import Outcome, WinnerSeen
 from reporting.over_days import days_screen
 from reporting.page import page
-from reporting.rows import count_lines, read_rows
+from reporting.rows import count_dead_tokens, read_rows
 from reporting.table import screen
 
 
@@ -163,7 +163,7 @@ def make(cloud: Cloud, run_id: str) -> Report:
     s3, bucket = cloud.client("s3"), cloud.deployment.bucket
     opened = _opened(s3, bucket, run_id)
     rows = read_rows(s3, bucket, run_id)
-    dead, dead_objects = count_lines(s3, bucket, f"dead-tokens/run_id={run_id}/")
+    dead, dead_objects = count_dead_tokens(s3, bucket, run_id, rows.epochs)
     return make_report(
         summary_of(run, lanes, bucket, cloud.approved_by(run)),
         # Without the campaign the arms' shares are unknown; the counts are in the ledger, and stay.

@@ -303,11 +303,12 @@ class BatchAuditor:
                 push = by_token.get((dead.token, dead.user_id))
                 if push is None or push.device.carrier != dead.gateway:
                     raise NotProved(stored.key, "a dead token that no device of this batch has")
-                self.dead_tokens += 1
-                row = found.get(push.key)
-                # Answers of a claim that did not settle the batch are true as well, and have no row.
+                # Answers of a claim that did not settle the batch are true as well, and have no row. The same tokens
+                # are mostly listed once more by the claim that did.
                 if str(stored.epoch) != settled.get(stored.round):
                     continue
+                self.dead_tokens += 1
+                row = found.get(push.key)
                 if row is None or row.outcome is not Outcome.REJECTED or row.reason != dead.reason:
                     raise NotProved(
                         stored.key, f"record {push.record}: its token is listed as dead, its row says otherwise"

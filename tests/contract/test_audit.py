@@ -117,6 +117,16 @@ def test_a_run_that_was_ended_early(s3: Any) -> None:
     assert "1 batches were not settled" in {step.name: step.found for step in found.steps}["rows"]
 
 
+def test_a_claim_that_died_before_its_rows(s3: Any) -> None:
+    """The dead tokens that it has listed are those of the claim that settled the batch: each is counted once."""
+    run = made(s3, people=PEOPLE[:750])
+    found = audited(run)
+    assert found.steps[7].found != "0, each of a rejected device of its user"
+    key = f"dead-tokens/run_id={run.run_id}/batch=00000000.e3.json.gz"
+    run.client.put_object(Bucket=run.bucket, Key=key.replace(".e3.", ".e2."), Body=body(run, key))
+    assert audited(run) == found
+
+
 def test_a_file_without_approval(s3: Any) -> None:
     """A file that was dropped by hand is proved as well, and the audit says that nobody approved it."""
     found = audited(made(s3, approved=False, people=PEOPLE[:750]))

@@ -27,7 +27,7 @@ from notifier.model.store_error import StoreRefused
 from notifier.sending.batch import Batch, Push
 from notifier.stores.direct_put import MOST_FAILURES, DirectPut
 from notifier.stores.s3_results import S3Results
-from reporting.rows import count_lines, read_rows
+from reporting.rows import count_dead_tokens, read_rows
 from tests.contract.moto_stores import KEYS, client_of, lost_answer, new_name, server_for
 
 TWIN = "tests.twins.settlements"
@@ -502,7 +502,44 @@ class TestProbe:
         assert len(in_s3.open_deferred("r1").batches) == 1
         figures = read_rows(s3, bucket, "r1")
         assert (figures.rows, figures.objects) == (3, 1)
-        assert count_lines(s3, bucket, "dead-tokens/run_id=r1/") == (1, 1)
+        assert count_dead_tokens(s3, bucket, "r1", figures.epochs) == (1, 1)
+
+
+class TestDeadTokens:
+    """The report counts each dead token once, however many claims have listed it."""
+
+    def killed_before_its_rows(self, in_s3: S3Results, batch: Batch, epoch: int) -> None:
+        """A claim that dies between its dead tokens and its rows."""
+        put = in_s3._put
+
+        def killed(key: str, *args: Any, **members: Any) -> None:
+            if key.startswith("rows/"):
+                raise KeyboardInterrupt
+            put(key, *args, **members)
+
+        in_s3._put = killed  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            in_s3.settle(batch, epoch)
+        in_s3._put = put  # type: ignore[method-assign]
+
+    def test_those_of_the_claim_that_settled_the_batch(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
+        """Of two objects of one batch that of the rows counts; of another batch or round its own."""
+        self.killed_before_its_rows(in_s3, batch_of(0, outcomes="rrr"), 9)
+        in_s3.settle(batch_of(0, outcomes="arr"), 10)
+        self.killed_before_its_rows(in_s3, batch_of(0, outcomes="rrr"), 11)
+        in_s3.settle(batch_of(0, 1, outcomes="r"), 11)
+        in_s3.settle(batch_of(1, outcomes="ar"), 9)
+        rows = read_rows(s3, bucket, "r1")
+        rejected = sum(count for (_, outcome, _), count in rows.outcomes.items() if outcome == "rejected")
+        assert rows.epochs == {"batch=00000000": 10, "batch=00000000.r1": 11, "batch=00000001": 9}
+        assert count_dead_tokens(s3, bucket, "r1", rows.epochs) == (rejected, 5) == (4, 5)
+
+    def test_without_rows_those_of_the_last_claim(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
+        """By number: epoch 10 is after 9. What has another name counts for itself."""
+        self.killed_before_its_rows(in_s3, batch_of(0, outcomes="rrr"), 9)
+        self.killed_before_its_rows(in_s3, batch_of(0, outcomes="arr"), 10)
+        s3.put_object(Bucket=bucket, Key="dead-tokens/run_id=r1/mine.json.gz", Body=gzip.compress(b"{}\n"))
+        assert count_dead_tokens(s3, bucket, "r1", {}) == (3, 3)
 
 
 @contextmanager
