@@ -135,11 +135,15 @@ class App:
         remaining = getattr(context, "get_remaining_time_in_millis", None)
         self._call_time.begin(remaining() if remaining is not None else None)
 
-    def heed(self, detail: dict[str, Any]) -> None:
-        """Mail and post what an event of EventBridge is about. Raises RuntimeError where nobody could be mailed."""
+    def heed(self, detail: dict[str, Any], request_id: str = "") -> None:
+        """Mail and post what an event of EventBridge is about. Raises RuntimeError where nobody could be mailed.
+
+        Args:
+            request_id: of the invocation, which is the same when Lambda tries it again.
+        """
         self._begin(None)
         # A run's end is announced by the worker, for everybody who listens.
-        (self.events.run_ended if "summary" in detail else self.events.ask_approvers)(detail)
+        (self.events.run_ended if "summary" in detail else self.events.ask_approvers)(detail, request_id)
 
     def authorize(self, event: dict[str, Any]) -> dict[str, Any]:
         """Answer one REQUEST authorizer event. Raises Exception("Unauthorized"), which API Gateway answers with 401.
@@ -208,7 +212,7 @@ def _get() -> App:
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Lambda's entry of ApprovalFunction: a REST proxy event; or a question to approvers, from EventBridge."""
     if "detail-type" in event:
-        _get().heed(event["detail"])
+        _get().heed(event["detail"], getattr(context, "aws_request_id", ""))
         return {}
     request_id = event["requestContext"].get("requestId", "")
     _logger.set_correlation_id(request_id)

@@ -1,4 +1,7 @@
-"""What events of EventBridge cause: mails and messages to the channel, each once however often an event comes."""
+"""What events of EventBridge cause: mails and messages to the channel, each once however often an event comes.
+
+Where a call is cut off, before it is noted that the mails went out, Lambda tries it again, and they go out again.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,10 +30,13 @@ class Events:
         self._notifications = notifications
         self._now_s = now_s
 
-    def ask_approvers(self, question: dict[str, Any]) -> None:
+    def ask_approvers(self, question: dict[str, Any], request_id: str = "") -> None:
         """Mail approvers what they are to decide on, or what a test's winner is. Asked again it is mailed once.
 
         `schedules.app.Questions` and `schedules.winner_steps` put it on EventBridge's bus.
+
+        Args:
+            request_id: of the invocation, which is the same when Lambda tries it again.
 
         Raises RuntimeError where nobody could be mailed: EventBridge's invocation is then tried again.
         """
@@ -51,9 +57,9 @@ class Events:
                 return announcements.winner(question, request, base_url)
             return announcements.schedule(question, base_url)
 
-        self._say_once(f"question#{name}", about, send, announced)
+        self._say_once(f"question#{name}", about, request_id, send, announced)
 
-    def run_ended(self, announced: dict[str, Any]) -> None:
+    def run_ended(self, announced: dict[str, Any], request_id: str = "") -> None:
         """Mail the figures of a run to whoever asked for it and approved it. Announced again it is mailed once.
 
         Raises RuntimeError as `ask_approvers`.
@@ -68,25 +74,32 @@ class Events:
         self._say_once(
             f"ended#{run_id}",
             "mail",
+            request_id,
             lambda notifications: notifications.ended(request, run),
             lambda base_url: announcements.ended(request, run, base_url),
         )
 
     def _say_once(
-        self, pk: str, sk: str, send: Callable[[Notifications], None], announced: Callable[[str], Announcement]
+        self,
+        pk: str,
+        sk: str,
+        request_id: str,
+        send: Callable[[Notifications], None],
+        announced: Callable[[str], Announcement],
     ) -> None:
         """Send the mails, and post the message, that an event has caused, which may come twice: each of both once."""
 
         def announce(notifications: Notifications) -> None:
             notifications.announce(announced(notifications.base_url))
 
-        faults = [*self._once(pk, sk, send), *self._once(pk, f"{sk}#channel", announce)]
+        faults = [*self._once(pk, sk, request_id, send), *self._once(pk, f"{sk}#channel", request_id, announce)]
         if faults:
             raise RuntimeError("; ".join(faults))
 
-    def _once(self, pk: str, sk: str, say: Callable[[Notifications], None]) -> list[str]:
+    def _once(self, pk: str, sk: str, request_id: str, say: Callable[[Notifications], None]) -> list[str]:
         """Say it unless it was said. Returns why it reached nobody; it is tried again then."""
-        if not self._store.first_time(pk, sk, self._now_s()):
+        # begun -> said -> done: where a call is ended after `begun`, Lambda's next try of it says it.
+        if not self._store.begin_once(pk, sk, self._now_s(), request_id):
             return []
         notifications = self._notifications(self._store.base_url())
         try:
@@ -97,6 +110,7 @@ class Events:
         if (notifications.unsent or notifications.unannounced) and not notifications.sent:
             self._store.forget(pk, sk)
         else:
+            self._store.end_once(pk, sk, self._now_s())
             return []
         mails = [f"nobody could be mailed: {one.code}" for one in notifications.unsent[:1]]
         return mails + [f"the channel got no message: {one.code}" for one in notifications.unannounced]

@@ -8,7 +8,8 @@
 | `request#ID` | `conversions` | the latest count of its conversions that was asked for |
 | `list` | `TIME#ID` | what the list shows of a request, written in the same transaction |
 | `person#EMAIL` | `device#ID` | a test device |
-| `question#SCHEDULE` | hash or time | that approvers were mailed what they are to decide on |
+| `question#SCHEDULE` | hash or time | since when approvers are mailed what they are to decide on, and that they were |
+| `ended#RUN` | `mail` | the same of the mail with a run's figures |
 | `site` | `site` | where these pages were last: for mails that no visitor's call causes |
 
 The same table holds what `access` keeps.
@@ -31,6 +32,8 @@ from notifier.model.local_time import first_cut_s
 
 KEEP_S = 400 * 86_400
 """Requests and their audit trail are kept for this long after the last step."""
+CUT_OFF_S = 60
+"""A call that began this long ago and has not ended was cut off: no call may take half of it (template.yaml)."""
 _TRIES = 6
 """How often a step is tried when another one is written first each time."""
 _MAX_LISTED = 300
@@ -140,19 +143,34 @@ class Store(Table):
 
     # -- mails of schedules -------------------------------------------------------------------------------------------
 
-    def first_time(self, pk: str, sk: str, now_s: int) -> bool:
-        """Enter that something is done. False where it was entered before."""
+    def begin_once(self, pk: str, sk: str, now_s: int, request_id: str) -> bool:
+        """Enter that something is being done. False where it was done before, or another call is at it.
+
+        Args:
+            request_id: of the invocation, which is the same when Lambda tries it again; "" where there is none.
+        """
+        # An entry without a beginning is of a release that entered only what it had done.
+        is_open = Attr("begun_at").exists() & Attr("done_at").not_exists()
+        # Its call was ended in between: Lambda would not try it again otherwise, and no call takes a minute.
+        was_cut_off: ConditionBase = Attr("begun_at").lte(now_s - CUT_OFF_S)
+        if request_id:
+            was_cut_off |= Attr("asked").eq(request_id)
+        entry = item_of({"pk": pk, "sk": sk, "begun_at": now_s, "asked": request_id, "expires_at": now_s + KEEP_S})
         try:
-            item = item_of({"pk": pk, "sk": sk, "expires_at": now_s + KEEP_S})
-            self._client.put_item(TableName=self._table, Item=item, **condition_of(IS_NEW))
+            self._client.put_item(TableName=self._table, Item=entry, **condition_of(IS_NEW | (is_open & was_cut_off)))
         except ClientError as error:
             if not is_refused(error):
                 raise
             return False
         return True
 
+    def end_once(self, pk: str, sk: str, now_s: int) -> None:
+        """Enter that what `begin_once` has begun is done."""
+        done = Update().set(done_at=now_s).arguments()
+        self._client.update_item(TableName=self._table, Key=item_of({"pk": pk, "sk": sk}), **done)
+
     def forget(self, pk: str, sk: str) -> None:
-        """Take back what `first_time` has entered."""
+        """Take back what `begin_once` has entered."""
         self._client.delete_item(TableName=self._table, Key=item_of({"pk": pk, "sk": sk}))
 
     def keep_base_url(self, base_url: str) -> None:

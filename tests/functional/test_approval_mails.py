@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
+from approval import app
 from approval.store import Store
 from notifier.model.account import Account
 from tests.approval_site import ANN, BOB, CAT, FORM, TABLE, World, count, decision, moto_server, new_request
@@ -237,6 +239,52 @@ def test_the_end_of_a_run_is_mailed_later_where_nobody_could_be(endpoint: str) -
     world.mailbox.before = lambda: None
     world.app.events.run_ended(announced)
     assert sorted(mail["to"] for mail in world.mailbox.mails) == [ANN, BOB]
+
+
+@pytest.mark.parametrize("again", ["by the same call", "a minute later"])
+def test_a_mail_whose_call_was_killed_is_sent_by_the_next_one(
+    endpoint: str, again: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time-out or a lack of memory raises nothing in the function: what was begun, and not done, was not said."""
+    world = World(endpoint)
+    world.browser(ANN)
+    world.mailbox.mails.clear()
+    question = {"schedule": "daily", "hash": "h1", "keeps_old": True}
+
+    monkeypatch.setattr(app, "_app", world.app)
+
+    def call(id_: str) -> None:
+        event = {"detail-type": "Decision wanted", "detail": question}
+        app.handler(event, SimpleNamespace(aws_request_id=id_))
+
+    def kill() -> None:
+        raise KeyboardInterrupt
+
+    world.mailbox.before = kill
+    with pytest.raises(KeyboardInterrupt):
+        call("call-1")
+    world.mailbox.before = lambda: None
+    # The same event by another call, while the first may still be at it.
+    call("call-2")
+    assert world.mailbox.mails == []
+    if again == "a minute later":
+        world.clock.forward(seconds=60)
+    for id_ in ("call-1" if again == "by the same call" else "call-3", "call-1", "call-4"):
+        call(id_)
+        world.clock.forward(days=1)
+    assert sorted(mail["to"] for mail in world.mailbox.mails) == sorted([BOB, CAT, ANN])
+
+
+def test_what_the_release_before_has_mailed_is_not_mailed_again(endpoint: str) -> None:
+    """Its entries say nothing of when they were begun: they were entered for what was done."""
+    world = World(endpoint)
+    world.browser(ANN)
+    world.mailbox.mails.clear()
+    entry = {"pk": {"S": "question#daily"}, "sk": {"S": "h1"}, "expires_at": {"N": "9999999999"}}
+    world.client("dynamodb").put_item(TableName=TABLE, Item=entry)
+    world.clock.forward(days=1)
+    world.app.heed({"schedule": "daily", "hash": "h1", "keeps_old": True}, "call-1")
+    assert world.mailbox.mails == []
 
 
 def test_a_draft_saves_itself(endpoint: str) -> None:
