@@ -11,7 +11,17 @@ from approval.files import Files
 from approval.looks import Looks
 from approval.notifications import Notifications
 from approval.people import Person
-from approval.request import Decision, Refused, Request, State, Step, batch_file, require
+from approval.request import (
+    Decision,
+    Refused,
+    Request,
+    State,
+    Step,
+    batch_file,
+    is_too_late,
+    require,
+    starts_late,
+)
 from approval.request_audiences import RequestAudiences
 from approval.runs import Runs
 from approval.step_writer import MAX_NOTE_CHARS, StepWriter
@@ -21,6 +31,7 @@ from notifier.model.mailbox import is_same_person
 
 MAX_METADATA_CHARS = 1000
 """Characters of the approvers' addresses in the batch file's metadata, all of which S3 limits to 2 KB."""
+_COPY = "Copy it into a new request, to have it changed."
 
 
 class Decisions:
@@ -60,12 +71,46 @@ class Decisions:
         texts = texts_of(request, looked.get(request.content_hash, frozenset()), shown)
         return tuple(text for text in texts if not text.is_seen)
 
-    def _late(self, request: Request) -> str:
+    def _require_not_held(self, what: str) -> None:
+        if (hold := self._runs.hold()) is not None:
+            raise Refused(f"Nothing is {what} while everything is on hold: {hold.words}")
+
+    def _require_unchanged(self, request: Request) -> None:
+        if changed := self._audiences.changed_parts(request):
+            names = ", ".join(changed)
+            raise Refused(f"The audience is not what was asked for any more. Changed since then: {names}")
+
+    def _late(self, request: Request, way_out: str) -> str:
         """For how many the hour is past by their own clocks. Raises Refused where the run would be refused for it."""
         times = self._audiences.times(self._audiences.audience_of(request), request.campaign)
         if times is not None and times.is_refused:
-            raise Refused(f"It would not be sent. {times.late_sentence} Reject it, to have it changed.")
+            raise Refused(f"It would not be sent. {times.late_sentence} {way_out}")
         return times.late_sentence if times is not None else ""
+
+    def _require_sendable(self, request: Request, person: Person, *, now_ticked: bool) -> None:
+        """Raise Refused unless a request that was approved earlier may still be carried out, as of now.
+
+        Between its last approval and its file a call was cut off. It may be carried out days later: what was checked
+        at the approval is checked once more, and another time than the one that was approved needs an approver.
+        """
+        self._require_not_held("handed over")
+        self._require_unchanged(request)
+        if request.campaign is None:
+            return
+        if refused := next(addition_faults(request.campaign), None):
+            raise Refused(f"It would not be sent: {refused.problem} ({refused.mend}). {_COPY}")
+        if is_too_late(request.campaign, self._steps.now_ms):
+            raise Refused(f"The latest time of the campaign has passed: nothing would be sent. {_COPY}")
+        late = self._late(request, _COPY)
+        if starts_late(request.campaign, self._steps.now_ms):
+            late = "Its start has passed: it would be sent at once."
+        if not late:
+            return
+        if not person.is_approver or is_same_person(person.email, request.requester):
+            raise Refused(f"{late} It was approved for another time: an approver has to say that it is sent now.")
+        if not now_ticked:
+            raise Refused(f"{late} Say that you want this.")
+        self._store.note(request.id, self._steps.entry(Step.APPROVED, person, f"as of now. {late}"))
 
     def approve(
         self,
@@ -87,13 +132,11 @@ class Decisions:
             unseen_ticked: that they approve the texts, too, that they have not looked at; the page has named them.
         """
         require(person.is_approver, "Only approvers can decide.")
-        if (hold := self._runs.hold()) is not None:
-            raise Refused(f"Nothing is approved while everything is on hold: {hold.words}")
+        self._require_not_held("approved")
         seen = self._store.request(id_)
         is_mine = is_same_person(seen.requester, person.email)
-        if seen.state is State.IN_REVIEW and not is_mine and (changed := self._audiences.changed_parts(seen)):
-            names = ", ".join(changed)
-            raise Refused(f"The audience is not what was asked for any more. Changed since then: {names}")
+        if seen.state is State.IN_REVIEW and not is_mine:
+            self._require_unchanged(seen)
         unseen = () if is_mine else self._unseen(seen, person, shown)
         is_on_page = seen.state is State.IN_REVIEW and content_hash == seen.content_hash
         if is_on_page and unseen and not unseen_ticked:
@@ -103,7 +146,7 @@ class Decisions:
         if seen.campaign is not None and (refused := next(addition_faults(seen.campaign), None)):
             raise Refused(f"It would not be sent: {refused.problem} ({refused.mend}). Reject it, to have it changed.")
         # The count is read before the step, which has no I/O. It belongs to pinned objects, so that it cannot change.
-        late = self._late(seen) if is_on_page and not is_mine else ""
+        late = self._late(seen, "Reject it, to have it changed.") if is_on_page and not is_mine else ""
         decision = Decision(content_hash, self._audiences.counted(seen), repeats_ticked, now_ticked, late)
 
         def step(request: Request) -> Request:
@@ -120,6 +163,8 @@ class Decisions:
             self._steps.log(Step.APPROVED, request_id=id_, by=person.email, content_hash=content_hash)
         if after.state is State.APPROVED:
             # Also where this click changed nothing: the call that approved it may have ended before it wrote the file.
+            if after is before and after.written is None:
+                self._require_sendable(after, person, now_ticked=now_ticked)
             after = self.write(after, person)
             if before.state is State.IN_REVIEW:
                 notifications.decided(after)
@@ -156,13 +201,19 @@ class Decisions:
             self._steps.log(Step.WRITTEN, request_id=request.id, run_id=result.run_id)
         return after
 
-    def finish(self, id_: str, person: Person) -> Request:
-        """Write the batch file of an approved request whose last approval ended before it was written."""
+    def finish(self, id_: str, person: Person, *, now_ticked: bool = False) -> Request:
+        """Write the batch file of an approved request whose last approval ended before it was written.
+
+        Args:
+            now_ticked: that it is sent at another time than the one that was approved.
+        """
         request = self._store.request(id_)
         require(
             person.is_approver or is_same_person(person.email, request.requester),
             "Only the requester and approvers can do that.",
         )
+        if request.written is None and request.state is State.APPROVED:
+            self._require_sendable(request, person, now_ticked=now_ticked)
         return self.write(request, person)
 
     def reject(self, id_: str, person: Person, comment: str, notifications: Notifications) -> Request:

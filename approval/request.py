@@ -249,7 +249,7 @@ def submitted(
     if not audience.parts:
         raise Refused("The request has no audience.")
     # The form was checked before; by the time of this write its latest time may have passed.
-    if _is_too_late(campaign, now_ms):
+    if is_too_late(campaign, now_ms):
         raise Refused("The latest time has passed.")
     return _next(
         request,
@@ -318,7 +318,7 @@ def approved(request: Request, by: str, now_ms: int, decision: Decision, limits:
     # Two approvals must be two people, and not two addresses of one.
     if any(is_same_person(approval.by, by) for approval in request.approvals):
         return request
-    if request.campaign is not None and _is_too_late(request.campaign, now_ms):
+    if request.campaign is not None and is_too_late(request.campaign, now_ms):
         raise Refused("The latest time of the campaign has passed: nothing would be sent.")
     if request.campaign is not None and starts_late(request.campaign, now_ms) and not decision.now_ticked:
         raise Refused("Its start has passed: it would be sent at once. Say that you want this, or reject it.")
@@ -377,7 +377,7 @@ def starts_late(campaign: Campaign, now_ms: int) -> bool:
     return campaign.not_before is not None and campaign.not_before.timestamp() * 1000 <= now_ms
 
 
-def _is_too_late(campaign: Campaign, now_ms: int) -> bool:
+def is_too_late(campaign: Campaign, now_ms: int) -> bool:
     """Whether the campaign's latest time has passed, so that the notifier would end the run without sending."""
     return campaign.abort_after is not None and campaign.abort_after.timestamp() * 1000 <= now_ms
 

@@ -199,9 +199,10 @@ class RequestSite:
                 done = "approved" if after.state is State.APPROVED else "approved_one"
             case "reject":
                 decisions.reject(id, person, call.one("comment"), notifications)
-            case "finish" | "count" | "newer":
+            case "finish":
+                decisions.finish(id, person, now_ticked=call.one("now") == "yes")
+            case "count" | "newer":
                 steps: dict[str, Callable[[str, Person], object]] = {
-                    "finish": decisions.finish,
                     "count": self._audiences.count,
                     "newer": self._audiences.count_newer,
                 }

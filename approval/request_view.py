@@ -81,7 +81,6 @@ class RequestView:
             needed=needed_approvals(forecast.count.users, self._settings.limits) if forecast else 1,
             is_mine=is_mine,
             is_open=state in OPEN,
-            starts_late=request.campaign is not None and starts_late(request.campaign, self._service.now_ms),
             may_decide=bool(person and person.is_approver) and not is_mine and state is State.IN_REVIEW,
             has_decided=any(is_same_person(approval.by, email) for approval in request.approvals),
             may_test=state in (State.IN_REVIEW, State.APPROVED) and (bool(person and person.is_approver) or is_mine),
@@ -124,12 +123,24 @@ class RequestView:
         )
 
     def _status_values(self, call: Call, request: Request, seen: AudienceSeen) -> dict[str, Any]:
-        values = self._request_status.values(request, seen)
         is_mine = call.visitor is not None and is_same_person(call.visitor.email, request.requester)
+        is_late = request.campaign is not None and starts_late(request.campaign, self._service.now_ms)
+        values = self._request_status.values(request, seen) | {
+            "starts_late": is_late,
+            "may_say_now": call.visitor is not None and call.visitor.person.is_approver and not is_mine,
+            "unwritten_late": self._unwritten_late(request, seen),
+        }
         if request.campaign is not None or is_mine:
             return values
         # A draft is its writer's own, and so are its tests: they name its variants, and the writer's phones.
         return values | {"tests": [], "live": False}
+
+    def _unwritten_late(self, request: Request, seen: AudienceSeen) -> str:
+        """Of an approved request that was not handed over: for how many the hour is past by their own clocks."""
+        if request.state is not State.APPROVED or request.written is not None:
+            return ""
+        times = self._audiences.times(seen, request.campaign)
+        return times.late_sentence if times is not None else ""
 
 
 def _made_of(seen: AudienceSeen) -> tuple[Part, ...]:

@@ -235,20 +235,20 @@ def test_however_many_click_there_is_one_file_and_one_run(world: World) -> None:
     assert len(re.findall(r"<strong>handed over for sending</strong>", trail)) == 1
 
 
-def test_an_approval_cut_off_in_the_middle_is_finished(world: World) -> None:
-    """S3 fails after the decision was kept: the page offers to write the file, and it is written once."""
+class Broken:
+    """An S3 client that puts nothing."""
 
-    class Broken:
-        def __init__(self, real: object) -> None:
-            self._real = real
+    def __init__(self, real: object) -> None:
+        self._real = real
 
-        def __getattr__(self, name: str) -> object:
-            if name == "put_object":
-                raise ConnectionError("no S3")
-            return getattr(self._real, name)
+    def __getattr__(self, name: str) -> object:
+        if name == "put_object":
+            raise ConnectionError("no S3")
+        return getattr(self._real, name)
 
-    id_ = new_request(world.browser(ANN), world)
-    bob = world.browser(BOB)
+
+def cut_off(world: World, bob: Browser, id_: str) -> None:
+    """Approve a request, and fail before its file is written."""
     seen, csrf = decision(bob, id_), bob.csrf()
     real = world.app
 
@@ -260,9 +260,74 @@ def test_an_approval_cut_off_in_the_middle_is_finished(world: World) -> None:
     with pytest.raises(ConnectionError):
         bob.post(f"/requests/{id_}/approve", seen, csrf=csrf)
     world.app = real
+
+
+def test_an_approval_cut_off_in_the_middle_is_finished(world: World) -> None:
+    """S3 fails after the decision was kept: the page offers to write the file, and it is written once."""
+    id_ = new_request(world.browser(ANN), world)
+    bob = world.browser(BOB)
+    cut_off(world, bob, id_)
     assert "not handed over" in bob.get(f"/requests/{id_}").body
     assert bob.post(f"/requests/{id_}/finish").status == 303
     assert world.batch_files() == [f"batches/{id_}.json"]
+
+
+def test_what_was_cut_off_is_sent_days_later_only_if_an_approver_says_so(world: World) -> None:
+    """It was approved for another time: its requester cannot send it then, nor can an approver's old page."""
+    ann = world.browser(ANN)
+    id_ = new_request(ann, world, form={**FORM, "start": "2026-11-21T18:00"})
+    bob = world.browser(BOB)
+    old = decision(bob, id_)
+    cut_off(world, bob, id_)
+    world.clock.forward(days=9)
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    said = "an approver has to say that it is sent now"
+    page = ann.get(f"/requests/{id_}").body
+    assert (said in page, "/finish" in page) == (True, False)
+    for fields in ({}, {"now": "yes"}):
+        answer = ann.post(f"/requests/{id_}/finish", fields)
+        assert (answer.status, said in answer.body) == (409, True)
+    for step, fields in (("finish", {}), ("approve", old)):
+        answer = bob.post(f"/requests/{id_}/{step}", fields)
+        assert (answer.status, "Say that you want this." in answer.body) == (409, True)
+    assert world.batch_files() == []
+    for path in (f"/requests/{id_}", f"/requests/{id_}/status"):
+        assert re.search(
+            r'name="now" value="yes" required>.*?21 Nov.*? which has passed. Send it now', bob.get(path).body
+        )
+    assert bob.post(f"/requests/{id_}/finish", {"now": "yes"}).status == 303
+    assert world.batch_files() == [f"batches/{id_}.json"]
+    assert "as of now. Its start has passed: it would be sent at once." in ann.get(f"/requests/{id_}").body
+
+
+@pytest.mark.parametrize("why", ["hold", "latest", "audience", "hours"])
+def test_what_was_cut_off_is_checked_as_at_its_approval(world: World, why: str) -> None:
+    """What would refuse the approval refuses to hand it over."""
+    ann = world.browser(ANN)
+    form = {
+        "latest": FORM | {"latest": "2026-11-21T20:00"},
+        "hours": FORM | {"local": "yes", "start": "2026-11-22T18:00"},
+    }.get(why, FORM)
+    id_ = new_request(ann, world, form=form)
+    bob = world.browser(BOB)
+    cut_off(world, bob, id_)
+    if why == "hold":
+        DynamoLedger(world.client("dynamodb"), LEDGER, lambda: 1_763_700_000.0).set_hold(BOB, "the wrong text")
+    if why == "audience":
+        [part] = [key for key in world.keys("audiences/prepared/") if "part-" in key]
+        for one in world.client("s3").list_object_versions(Bucket=BUCKET, Prefix=part)["Versions"]:
+            world.client("s3").delete_object(Bucket=BUCKET, Key=part, VersionId=one["VersionId"])
+    world.clock.forward(days=3)
+    bob = world.browser(BOB)
+    answer = bob.post(f"/requests/{id_}/finish", {"now": "yes"})
+    words = {
+        "hold": "Nothing is handed over while everything is on hold",
+        "latest": "The latest time of the campaign has passed",
+        "audience": "The audience is not what was asked for any more",
+        "hours": "It would not be sent. For 500 users the hour is past",
+    }[why]
+    assert (answer.status, words in answer.body) == (409, True), answer.body
+    assert world.batch_files() == []
 
 
 def test_rejection_tells_the_requester_why(world: World) -> None:
