@@ -73,6 +73,15 @@ class PlayedStore(ScheduleStore):
                 due_at_ms=schedule.next_at_ms, state_at_ms=self._now_ms(),
             )  # fmt: skip
 
+    def put_missed(self, schedule: ScheduleItem, reason: str) -> bool:
+        """The next occurrence is there, and over."""
+        mine = self._occurrences.setdefault(schedule.name, {})
+        one = OccurrenceItem(
+            schedule.name, schedule.next, OccurrenceState.MISSED, schedule.hash, schedule.next_at_ms, reason=reason,
+            state_at_ms=self._now_ms(),
+        )  # fmt: skip
+        return mine.setdefault(schedule.next, one) is one
+
     def due_occurrences(self, now_ms: int) -> Iterator[OccurrenceItem]:
         """Occurrences to be looked at."""
         yield from sorted(

@@ -10,9 +10,10 @@ the same time, finds the same and does the rest. The clock only ever moves forwa
 nothing is due.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from msgspec.structs import replace
@@ -28,6 +29,8 @@ MOST_FIRED = 500
 """Occurrences that one tick fires of one schedule: an outage of three weeks of an hourly one."""
 
 NEVER_APPROVED = "nobody has approved what is in force, and this stack has RequireApproval now"
+
+EDITED_AWAY = "the schedule was edited before it was fired, and the edit has no such time"
 
 Log = Callable[..., object]
 """Is given what happened, and about what: `log("fired", schedule=…, occurrence=…)`."""
@@ -145,7 +148,7 @@ class Tick:
             self._store.adopt(before, replace(before, looked_at=version, reason="", keeps_old=False, kept_for=""))
             return False
         self._documents.copy(document)
-        return self._adopt(before, self._in_force(before, document, version))
+        return self._adopt(before, self._in_force(self._taken_over(before, document), document, version))
 
     def _unapproved(self, before: ScheduleItem, document: Document, version: str) -> bool:
         """An edit that nobody has approved: nothing fires, unless a person said that the one in force goes on."""
@@ -177,6 +180,42 @@ class Tick:
                 reason=after.reason,
             )  # fmt: skip
         return done
+
+    def _taken_over(self, before: ScheduleItem, document: Document) -> ScheduleItem:
+        """Account for the times that are due, and not fired yet, when an edit of what is in force takes effect.
+
+        In the minute before a time, in an outage, or in a hold: a time that the edit has, too, goes by the edit, which
+        is what "hold, correct, release" is for. One that it has not is written down as missed. None is lost.
+        """
+        now_ms, fired = self._now_ms(), before
+        if not before.fires or before.next_at_ms > now_ms:
+            return before
+        for stamp, at_ms in self._due_times(before):
+            one = replace(before, next=stamp, next_at_ms=at_ms)
+            if has_time(document.schedule, stamp, at_ms):
+                self._store.put_occurrence(replace(one, hash=document.hash))
+                self._log("fired", schedule=one.name, occurrence=stamp)
+                fired = replace(fired, last=stamp, last_at_ms=at_ms)
+            # With another zone the same local minute may be still to come. Its line is that one's.
+            elif not comes_later(document.schedule, stamp, now_ms) and self._store.put_missed(one, EDITED_AWAY):
+                self._log(
+                    "occurrence", alarms=True, schedule=one.name, occurrence=stamp,
+                    state=OccurrenceState.MISSED.value, reason=EDITED_AWAY,
+                )  # fmt: skip
+        return fired
+
+    def _due_times(self, item: ScheduleItem) -> Iterator[tuple[str, int]]:
+        """Stamps and instants that are due by the definition in force; of very many the latest."""
+        times = deque([(item.next, item.next_at_ms)], maxlen=MOST_FIRED)
+        # Of a copy that was changed in the bucket only the next one is known.
+        with suppress(CopyChanged, BrokenSchedule):
+            schedule = self._definition(item.name, item.hash).schedule
+            while (found := next_of(schedule, times[-1][1], times[-1][0])) and ms_of(found) <= self._now_ms():
+                times.append((found.stamp, ms_of(found)))
+        if times[0][0] != item.next:
+            reason = f"from {item.next} on, before {times[0][0]}: they were due before the schedule was edited"
+            self._log("missed", alarms=True, schedule=item.name, reason=reason)
+        yield from times
 
     def _in_force(self, before: ScheduleItem, document: Document, version: str) -> ScheduleItem:
         """A definition takes effect after the later of now and the last firing."""
@@ -305,6 +344,21 @@ def next_of(schedule: Schedule, after_ms: int, after_stamp: str = "") -> Occurre
             if found.stamp > after_stamp:
                 return found
     return next(schedule.timetable.after(at), None)
+
+
+def has_time(schedule: Schedule, stamp: str, at_ms: int) -> bool:
+    """Whether a schedule has a time that fires at exactly this instant."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    same = schedule.timetable.between(at, datetime.fromtimestamp(at_ms / 1000 + 0.001, UTC))
+    return any(found.stamp == stamp for found in same)
+
+
+def comes_later(schedule: Schedule, stamp: str, after_ms: int) -> bool:
+    """Whether a local minute fires behind an instant."""
+    after = datetime.fromtimestamp(after_ms / 1000, UTC)
+    # Two clocks are at most 26 hours apart; what a schedule has behind that is another day's.
+    times = schedule.timetable.between(after + timedelta(microseconds=1), after + timedelta(days=3))
+    return next((found.stamp == stamp for found in times if found.stamp >= stamp), False)
 
 
 def clock_from(schedule: Schedule, after_ms: int) -> dict[str, Any]:

@@ -209,18 +209,23 @@ class ScheduleStore:
 
     def put_occurrence(self, schedule: ScheduleItem) -> None:
         """The first write of a firing: the schedule's next occurrence is there, and due. It changes no existing one."""
-        self._enter(
-            {
-                "pk": f"schedule#{schedule.name}",
-                "sk": f"{OCCURRENCE}#{schedule.next}",
-                "state": OccurrenceState.DUE.value,
-                "hash": schedule.hash,
-                "fires_at_ms": schedule.next_at_ms,
-                "due": OCCURRENCE,
-                "due_at": schedule.next_at_ms,
-                "state_at_ms": self._now_ms(),
-            }
+        due: dict[str, Value] = {"due": OCCURRENCE, "due_at": schedule.next_at_ms}
+        self._enter({**self._next_of(schedule), "state": OccurrenceState.DUE.value, **due})
+
+    def put_missed(self, schedule: ScheduleItem, reason: str) -> bool:
+        """Write down that the schedule's next occurrence is never sent. It changes no existing one: False."""
+        return self._enter(
+            {**self._next_of(schedule), "state": OccurrenceState.MISSED.value, "reason": reason[:MAX_REASON]}
         )
+
+    def _next_of(self, schedule: ScheduleItem) -> dict[str, Value]:
+        return {
+            "pk": f"schedule#{schedule.name}",
+            "sk": f"{OCCURRENCE}#{schedule.next}",
+            "hash": schedule.hash,
+            "fires_at_ms": schedule.next_at_ms,
+            "state_at_ms": self._now_ms(),
+        }
 
     def due_occurrences(self, now_ms: int) -> Iterator[OccurrenceItem]:
         """Occurrences that are to be looked at."""

@@ -29,7 +29,7 @@ from tests.contract.moto_stores import client_of, make_table, new_name, server_f
 
 NAME = "nudge"
 START = datetime(2026, 12, 1, 8, 0, tzinfo=UTC)
-WRITES = ("enter", "adopt", "move_on", "put_occurrence", "change")
+WRITES = ("enter", "adopt", "move_on", "put_occurrence", "put_missed", "change")
 DAY_S = 86_400.0
 
 
@@ -347,6 +347,118 @@ class TestFiring:
         world.until(at("2026-12-02T09:10"))
         titles = [json.loads(body)["campaign"]["message"]["title"] for body in world.around.files.values()]
         assert titles == ["Hi", "Edited"]
+
+
+def titled(title: str, **changes: Any) -> bytes:
+    """The same with another text."""
+    decoded = json.loads(definition(**changes))
+    decoded["campaign"]["message"]["title"] = title
+    return json.dumps(decoded).encode()
+
+
+class TestEditedWhileATimeIsDue(MostlyInMemory):
+    """In the minute before a time, in an outage or in a hold. No time is lost without a word."""
+
+    def edited(self, world: World, text: bytes, looked_at: str, store: Any = None) -> None:
+        """At 08:59:30, seen by the tick at so late a time, and by those after it."""
+        world.until(at("2026-12-01T08:59"))
+        world.texts.put(key_of(NAME), text)
+        world.clock.s = at(looked_at).timestamp()
+        world.tick(store)
+        for _ in range(3):
+            world.clock.s += 60
+            world.tick()
+
+    def titles(self, world: World) -> list[str]:
+        """What was sent."""
+        return [json.loads(body)["campaign"]["message"]["title"] for body in world.around.files.values()]
+
+    @pytest.mark.parametrize("looked_at", ["2026-12-01T09:00:05", "2026-12-01T09:40:00"])
+    def test_the_same_time(self, world: World, looked_at: str) -> None:
+        """The time is the edit's, too: it goes by the edit, once; "hold, correct, release" sends what was corrected."""
+        self.edited(world, titled("Corrected"), looked_at)
+        world.until(at("2026-12-02T09:10"))
+        assert world.states() == {"2026-12-01T0900": "run", "2026-12-02T0900": "run"}
+        assert (self.titles(world), world.alarms) == (["Corrected", "Corrected"], [])
+
+    def test_too_old(self, world: World) -> None:
+        """As any other that was due in an outage."""
+        self.edited(world, titled("Corrected"), "2026-12-01T11:00:00")
+        assert (world.states(), world.alarms) == ({"2026-12-01T0900": "missed"}, ["missed"])
+
+    def test_only_the_latest(self, world: World) -> None:
+        """Of several that the edit has, too; none is made up for that was not due before it."""
+        hourly, half = ({"cron": f"{minutes} * * * *", "timezone": "UTC"} for minutes in ("0", "*/30"))
+        world.texts.put(key_of(NAME), definition(when=hourly))
+        self.edited(world, titled("Corrected", when=half), "2026-12-01T11:35:00")
+        assert world.states() == {"2026-12-01T0900": "missed", "2026-12-01T1000": "missed", "2026-12-01T1100": "run"}
+        assert world.item().next == "2026-12-01T1200"
+
+    @pytest.mark.parametrize("looked_at", ["2026-12-01T09:00:05", "2026-12-01T09:40:00"])
+    def test_another_time(self, world: World, looked_at: str) -> None:
+        """The edit has it not: it is missed, in the list and by an alarm, and never goes by the text before."""
+        self.edited(world, titled("Later", when={"cron": "0 10 * * *", "timezone": "UTC"}), looked_at)
+        world.until(at("2026-12-01T10:05"))
+        assert world.states() == {"2026-12-01T0900": "missed", "2026-12-01T1000": "run"}
+        found = world.store.history(NAME)[1]
+        assert found.reason == "the schedule was edited before it was fired, and the edit has no such time"
+        assert (self.titles(world), world.alarms) == (["Later"], ["missed"])
+        assert list(world.store.due_occurrences(10**15)) == []
+
+    def test_the_same_minute_in_another_zone(self, world: World) -> None:
+        """It is still to come: it fires then, under the same id."""
+        self.edited(world, titled("Later", when={"cron": "0 9 * * *", "timezone": "Etc/GMT+1"}), "2026-12-01T09:00:05")
+        assert (world.states(), world.item().next) == ({}, "2026-12-01T0900")
+        world.until(at("2026-12-01T10:10"))
+        assert (world.states(), self.titles(world), world.alarms) == ({"2026-12-01T0900": "run"}, ["Later"], [])
+
+    def test_what_goes_on_is_edited(self, make_store: Callable[[Clock], ScheduleStore]) -> None:
+        """What was kept in force until its edit is approved: approved in that minute, the time is the edit's."""
+        world = World(make_store, needs_approval=True)
+        for title, seen in (("Hi", "2026-12-01T08:01:00"), ("Corrected", "2026-12-01T09:00:05")):
+            world.texts.put(key_of(NAME), titled(title, ends="2026-12-31"))
+            world.tick()
+            if title == "Corrected":
+                world.do("keep")
+                world.tick()
+            world.do("approve", hash=Documents(world.texts).read(NAME).hash)
+            world.clock.s = at(seen).timestamp()
+            world.tick()
+        world.until(at("2026-12-01T09:10"))
+        assert (world.states(), self.titles(world)) == ({"2026-12-01T0900": "run"}, ["Corrected"])
+
+    def test_of_very_many(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The latest are listed, and an alarm says from when on others were due."""
+        monkeypatch.setattr("schedules.firing.MOST_FIRED", 2)
+        world.texts.put(key_of(NAME), definition(when={"cron": "0 * * * *", "timezone": "UTC"}))
+        self.edited(world, titled("Corrected", when={"cron": "0 * * * *", "timezone": "UTC"}), "2026-12-01T12:10:00")
+        assert world.states() == {"2026-12-01T1100": "missed", "2026-12-01T1200": "run"}
+        assert world.alarms == ["missed", "missed"]
+
+    def test_a_copy_that_was_changed(self, world: World) -> None:
+        """What was in force cannot be read: the time on its clock is the edit's all the same."""
+        world.tick()
+        world.texts.put(next(iter(world.texts.keys("schedules/approved/"))), b"{}")
+        self.edited(world, titled("Corrected"), "2026-12-01T09:00:05")
+        assert (world.states(), self.titles(world)) == ({"2026-12-01T0900": "run"}, ["Corrected"])
+
+    @pytest.mark.parametrize("cron", ["0 9 * * *", "0 10 * * *"])
+    @pytest.mark.parametrize("after", [False, True])
+    @pytest.mark.parametrize("writes", [1, 2, 3])
+    def test_killed(self, world: World, cron: str, writes: int, after: bool) -> None:
+        """Killed at any write, the next tick does the rest."""
+        text = titled("Corrected", when={"cron": cron, "timezone": "UTC"})
+        dying = Dying(world.store, writes, after=after)
+        try:
+            self.edited(world, text, "2026-12-01T09:00:05", dying)
+        except Killed:
+            world.clock.s += 60
+        world.until(at("2026-12-01T10:10"))
+        moved = cron != "0 9 * * *"
+        assert world.states() == (
+            {"2026-12-01T0900": "missed", "2026-12-01T1000": "run"} if moved else {"2026-12-01T0900": "run"}
+        )
+        assert self.titles(world) == ["Corrected"]
 
 
 class TestOutages:

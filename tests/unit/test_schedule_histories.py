@@ -78,6 +78,10 @@ class Store(PlayedStore):
         self._pass()
         found = self._schedules[NAME]
         done = super().adopt(before, after)
+        if done and found.fires and found.next_at_ms <= self._now_ms() and after.next != found.next and after.hash:
+            # Nothing stands by it: no pause, no fault, no missing approval, each of which is said.
+            stands = after.state not in (ScheduleState.ACTIVE, ScheduleState.ENDED)
+            assert stands or self.read_occurrence(NAME, found.next), "a time is lost without a word"
         if done and after.hash not in (found.hash, ""):
             self.played.in_force(after.hash)
         return done
