@@ -24,6 +24,8 @@ from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, Schedul
 LATE_S = 300
 """A tick comes every minute. What is older than this when it is first looked at was due in an outage."""
 AGAIN_MS = 60_000
+MADE_WITHIN_S = 3_600
+"""An audience is made within this, or a longer catch_up_s; a later occurrence's takes its place after this."""
 BEGINS_WITHIN_S = 24 * 3600
 """After its batch file is written a run begins, or never: Lambda gives an event up after six hours, and so it does each
 of the three times that the sweeper replays it."""
@@ -120,13 +122,13 @@ class Occurrences:
         """
         if clock.state in (ScheduleState.PAUSED, ScheduleState.REMOVED) and one.state is not OccurrenceState.RUN:
             return self._over(one, OccurrenceState.SKIPPED, f"the schedule is {clock.state.value}")
+        if (over := self._too_late(one, schedule, clock)) is not None:
+            return over
         match one.state:
-            case OccurrenceState.DUE:
-                return self._due(one, schedule, clock)
-            case OccurrenceState.WAITING:
+            case OccurrenceState.DUE | OccurrenceState.WAITING:
                 return self._waiting(one, schedule, clock)
             case OccurrenceState.PREPARING:
-                return self._preparing(one, schedule)
+                return self._preparing(one, schedule, clock)
             case OccurrenceState.NEEDS_REVIEW:
                 return self._in_review(one, schedule)
             case _:
@@ -136,21 +138,50 @@ class Occurrences:
         """An occurrence that cannot be sent."""
         return self._over(one, OccurrenceState.FAILED, reason)
 
-    # -- before its audience ------------------------------------------------------------------------------------------
+    # -- its age ------------------------------------------------------------------------------------------------------
 
-    def _due(self, one: OccurrenceItem, schedule: Schedule, clock: ScheduleItem) -> OccurrenceItem:
-        """After an outage only the latest one is sent, and only while it is not too old."""
-        age_s = self._now() - one.fires_at_ms / 1000
-        if age_s > LATE_S:
-            state = OccurrenceState.ON_HOLD if self._was_held(one.fires_at_ms) else OccurrenceState.MISSED
-            # Stamps ascend with time, and the clock stands behind every occurrence that was due.
-            if clock.last > one.stamp:
-                return self._over(one, state, f"{_ago(age_s)}, and a later one is due, too")
-            if age_s > schedule.rhythm.catch_up_s:
-                most = schedule.rhythm.catch_up_s
-                reason = f"{_ago(age_s)}, and schedule.catch_up_s is {most:,}"
-                return self._over(one, state, reason)
-        return self._waiting(one, schedule, clock)
+    def _too_late(self, one: OccurrenceItem, schedule: Schedule, clock: ScheduleItem) -> OccurrenceItem | None:
+        """One that nothing has looked at for a while, however far it is: in an outage, in a hold, or because it failed.
+
+        After that only the latest one is sent, and only while it is not too old. One that waits for a decision goes on
+        waiting; decided on, it is judged by the time since.
+        """
+        unseen_s = self._now() - one.due_at_ms / 1000
+        if unseen_s <= LATE_S:
+            return None
+        state = OccurrenceState.ON_HOLD if self._was_on_hold(one) else OccurrenceState.MISSED
+        if one.state is OccurrenceState.NEEDS_REVIEW:
+            if one.decision != "approve" or one.users == 0 or unseen_s <= schedule.rhythm.catch_up_s:
+                return None
+            most = schedule.rhythm.catch_up_s
+            reason = f"{one.by} approved it {_span(unseen_s)} ago, and schedule.catch_up_s is {most:,}"
+            return self._over(one, state, reason)
+        if _has_later(one, clock):
+            return self._over(one, state, f"it was due {self._age(one)} ago, and a later one is due, too")
+        if self._now() > self._until(one, schedule):
+            return self._over(one, state, self._too_old(one, schedule))
+        return None
+
+    def _was_on_hold(self, one: OccurrenceItem) -> bool:
+        """Whether the stack was on hold when an occurrence was to be looked at, within a minute."""
+        return self._was_held(one.due_at_ms) or self._was_held(one.due_at_ms + AGAIN_MS)
+
+    def _until(self, one: OccurrenceItem, schedule: Schedule) -> float:
+        """Until when an occurrence may be begun; seconds since the epoch."""
+        return max(one.fires_at_ms / 1000 + schedule.rhythm.catch_up_s, self._ready_by(one, schedule))
+
+    def _too_old(self, one: OccurrenceItem, schedule: Schedule) -> str:
+        drops, most = schedule.drops, schedule.rhythm.catch_up_s
+        is_by_files = drops is not None and self._until(one, schedule) > one.fires_at_ms / 1000 + most
+        limit = (
+            f"audience.ready_by is {drops.ready_by}" if drops and is_by_files else f"schedule.catch_up_s is {most:,}"
+        )
+        return f"it was due {self._age(one)} ago, and {limit}"
+
+    def _age(self, one: OccurrenceItem) -> str:
+        return _span(self._now() - one.fires_at_ms / 1000)
+
+    # -- before its audience ------------------------------------------------------------------------------------------
 
     def _waiting(self, one: OccurrenceItem, schedule: Schedule, clock: ScheduleItem) -> OccurrenceItem:
         """Wait for the run before it and for its files; then have its audience made."""
@@ -163,8 +194,11 @@ class Occurrences:
             if schedule.rhythm.overlap == "skip":
                 return self._over(one, OccurrenceState.SKIPPED, running)
             # Two that wait would be sent one right after the other.
-            if clock.last > one.stamp:
+            if _has_later(one, clock):
                 return self._over(one, OccurrenceState.SKIPPED, f"{running}, and a later one is due")
+            # So would one be that begins right before the next.
+            if self._now() > max(self._until(one, schedule), one.fires_at_ms / 1000 + LATE_S):
+                return self._over(one, OccurrenceState.SKIPPED, f"{running}: {self._too_old(one, schedule)}")
             return self._again(one, OccurrenceState.WAITING, running)
         try:
             request = self._request(one, schedule)
@@ -218,28 +252,34 @@ class Occurrences:
 
     # -- with its audience --------------------------------------------------------------------------------------------
 
-    def _preparing(self, one: OccurrenceItem, schedule: Schedule) -> OccurrenceItem:
+    def _preparing(self, one: OccurrenceItem, schedule: Schedule, clock: ScheduleItem) -> OccurrenceItem:
+        asked_s, catch_up_s = one.state_at_ms / 1000, schedule.rhythm.catch_up_s
+        if _has_later(one, clock) and self._now() > asked_s + MADE_WITHIN_S:
+            return self._over(one, OccurrenceState.SKIPPED, "its audience is still being made, and a later one is due")
+        if self._now() > max(asked_s + max(catch_up_s, MADE_WITHIN_S), self._until(one, schedule)):
+            waited = _span(self._now() - asked_s)
+            return self._over(one, OccurrenceState.FAILED, f"its audience was asked for {waited} ago, and is not made")
         found = self._around.prepared(preparation_of(one, one.attempt))
         if found is None:
             return self._again(one, OccurrenceState.PREPARING, "")
         fault = found.fault or self._missing_rows(one, schedule, found)
         if fault:
             # Tables that are loaded late, an engine that is away: it is asked again until it is too old.
-            if self._now() < one.fires_at_ms / 1000 + schedule.rhythm.catch_up_s:
+            if self._now() < one.fires_at_ms / 1000 + catch_up_s and not _has_later(one, clock):
                 return self._again(one, OccurrenceState.WAITING, fault)
             return self._over(one, OccurrenceState.FAILED, fault)
         one = replace(one, users=found.users, manifest=found.manifest)
         verdict = judged(found.users, self._counts_before(one), schedule.rhythm.limits)
         if verdict.state is OccurrenceState.NEEDS_REVIEW:
-            one = replace(one, review_until_ms=self._decide_until_ms(schedule))
+            within_s = schedule.rhythm.limits.decide_within_s
+            one = replace(one, review_until_ms=self._decide_until_ms(schedule, within_s))
             return self._again(one, OccurrenceState.NEEDS_REVIEW, verdict.reason)
         if verdict.state is OccurrenceState.RUN:
             return self._sent(one, schedule)
         return self._over(one, verdict.state, verdict.reason)
 
-    def _decide_until_ms(self, schedule: Schedule) -> int:
+    def _decide_until_ms(self, schedule: Schedule, within_s: int) -> int:
         hours = hours_in_force(schedule.campaign, self._quiet_hours)
-        within_s = schedule.rhythm.limits.decide_within_s
         return int(decide_until_s(self._now(), within_s, hours, schedule.timetable.zone) * 1000)
 
     def _missing_rows(self, one: OccurrenceItem, schedule: Schedule, found: Prepared) -> str:
@@ -269,7 +309,12 @@ class Occurrences:
             return self._sent(one, schedule)
         if one.decision:
             return self._over(one, OccurrenceState.REJECTED, f"rejected by {one.by}")
-        if self._now() * 1000 >= one.review_until_ms:
+        now_ms = int(self._now() * 1000)
+        left_s = (one.review_until_ms - one.due_at_ms) // 1000
+        if left_s > 0 and now_ms - one.due_at_ms > AGAIN_MS and self._was_on_hold(one):
+            # In a hold nothing can be decided: what was left when it began is left at its end.
+            one = replace(one, review_until_ms=self._decide_until_ms(schedule, left_s))
+        if now_ms >= one.review_until_ms:
             return self._over(one, OccurrenceState.EXPIRED, f"nobody decided in time: {one.reason}")
         return self._again(one, OccurrenceState.NEEDS_REVIEW, one.reason)
 
@@ -302,9 +347,14 @@ def preparation_of(one: OccurrenceItem, attempt: int) -> str:
     return f"occurrence:{one.name}:{one.stamp}:{attempt}"
 
 
-def _ago(age_s: float) -> str:
+def _has_later(one: OccurrenceItem, clock: ScheduleItem) -> bool:
+    """Whether a later one has become due. By the instants: one that is sent out of turn may be of a day before."""
+    return (clock.last_at_ms, clock.last) > (one.fires_at_ms, one.stamp)
+
+
+def _span(age_s: float) -> str:
     minutes = round(age_s / 60)
-    return f"it was due {minutes // 60} h {minutes % 60} min ago" if minutes >= 60 else f"it was due {minutes} min ago"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def as_json(request: Mapping[str, Any]) -> str:

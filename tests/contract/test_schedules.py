@@ -219,7 +219,9 @@ class World:
                 minute - first < 4
                 or of_day % 180 == 0
                 or 0 <= of_day - 540 <= 3
-                or of_day - 540 in (5, 10, 20, 30, 40, 61, 63, 121)
+                # As often as it takes to be no outage.
+                or (0 <= of_day - 540 <= 125 and of_day % 5 == 0)
+                or of_day - 540 in (61, 63, 121)
             ):
                 self.clock.s = minute * 60.0
                 self.tick()
@@ -682,7 +684,7 @@ class TestOutcomes(MostlyInMemory):
         world.until(at("2026-12-01T09:02"))
         world.around.runs_begin = False
         for hour in range(10, 36):
-            for minute in (0, 1, 2):
+            for minute in (0, 1, 2, *range(5, 60, 5)):
                 world.clock.s = at("2026-12-01T00:00").timestamp() + hour * 3600 + minute * 60
                 world.tick()
         states = list(world.states().values())
@@ -703,6 +705,176 @@ class TestOutcomes(MostlyInMemory):
         world.around.runs_go_on = False
         world.until(at("2026-12-02T09:20"))
         assert world.states()["2026-12-02T0900"] == {"skipped": "skipped", "waiting": "run"}[state]
+
+
+class TestAge(MostlyInMemory):
+    """However far an occurrence is: it is not begun long after its time, nor right before the next one."""
+
+    def ticks(self, world: World, begin: str, end: str, held: str = "") -> None:
+        """One each minute."""
+        world.clock.s = at(begin).timestamp()
+        while world.clock.s <= at(end).timestamp():
+            world.tick(held=held)
+            world.clock.s += 60
+
+    def hold(self, world: World, begin: str, end: str) -> None:
+        """Everything is on hold; the next tick is the first one after it."""
+        first, last = (at(text).timestamp() * 1000 for text in (begin, end))
+        world.was_held = lambda at_ms: first <= at_ms < last
+        world.clock.s = first / 1000
+        assert world.tick(held="an incident")["steps"] == 0
+        world.clock.s = last / 1000
+
+    @pytest.mark.parametrize("state", ["on_hold", "missed"])
+    def test_prepared_before_a_hold_or_an_outage(self, world: World, state: str) -> None:
+        """Two days later, three minutes before the next time, it is not sent."""
+        world.around.is_prepared = False
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T09:01")
+        assert world.states() == {"2026-12-01T0900": "preparing"}
+        world.around.is_prepared = True
+        if state == "on_hold":
+            self.hold(world, "2026-12-01T09:01:10", "2026-12-03T08:57")
+        self.ticks(world, "2026-12-03T08:57", "2026-12-03T09:05")
+        assert world.states() == {"2026-12-01T0900": state, "2026-12-02T0900": state, "2026-12-03T0900": "run"}
+        assert world.alarms == [state, state]
+        assert world.store.history(NAME)[2].reason == "it was due 47 h 57 min ago, and a later one is due, too"
+
+    def test_prepared_before_a_short_hold(self, world: World) -> None:
+        """It is sent: it is the latest, and not too old."""
+        world.around.is_prepared = False
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T09:01")
+        world.around.is_prepared = True
+        self.hold(world, "2026-12-01T09:01:10", "2026-12-01T09:50")
+        self.ticks(world, "2026-12-01T09:50", "2026-12-01T09:52")
+        assert (world.states(), world.alarms) == ({"2026-12-01T0900": "run"}, [])
+
+    def test_the_run_before_goes_on_all_day(self, world: World) -> None:
+        """It waits until it is too old, and not until right before the next time."""
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T09:05")
+        world.around.runs_go_on = True
+        self.ticks(world, "2026-12-02T08:58", "2026-12-02T10:00")
+        assert world.states()["2026-12-02T0900"] == "waiting"
+        self.ticks(world, "2026-12-02T10:01", "2026-12-02T10:01")
+        found = world.store.history(NAME)[0]
+        assert (found.state, world.alarms) == (OccurrenceState.SKIPPED, ["skipped"])
+        assert found.reason == (
+            "the run of 2026-12-01T0900 is still making its first requests: it was due 1 h 1 min ago, and "
+            "schedule.catch_up_s is 3,600"
+        )
+
+    def test_nothing_is_caught_up(self, world: World) -> None:
+        """With catch_up_s 0 a time goes its way of several minutes: that is no delay."""
+        world.texts.put(key_of(NAME), definition(catch_up_s=0))
+        world.around.is_prepared = False
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T09:20")
+        world.around.is_prepared = True
+        self.ticks(world, "2026-12-01T09:21", "2026-12-01T09:22")
+        assert world.states() == {"2026-12-01T0900": "run"}
+
+    def test_an_audience_that_is_never_made(self, world: World) -> None:
+        """It failed after an hour, also where asking for it raises."""
+        world.around.is_prepared = False
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T10:00")
+        assert world.states() == {"2026-12-01T0900": "preparing"}
+        self.ticks(world, "2026-12-01T10:01", "2026-12-01T10:02")
+        found = world.store.history(NAME)[0]
+        assert found.state is OccurrenceState.FAILED
+        assert found.reason == "its audience was asked for 1 h 1 min ago, and is not made"
+
+    def test_an_audience_that_takes_until_the_next_time(self, world: World) -> None:
+        """However late a time may be: after an hour the next one takes its place."""
+        hourly = {"cron": "0 * * * *", "timezone": "UTC"}
+        world.texts.put(key_of(NAME), definition(when=hourly, catch_up_s=86_400))
+        world.around.is_prepared = False
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T10:02")
+        assert world.states() == {"2026-12-01T0900": "skipped", "2026-12-01T1000": "preparing"}
+
+    def test_slower_than_its_times(self, world: World) -> None:
+        """Audiences that take longer than from one time to the next are all sent: else none ever were."""
+        world.texts.put(key_of(NAME), definition(when={"cron": "*/5 * * * *", "timezone": "UTC"}))
+        world.around.is_prepared = False
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T09:06")
+        world.around.is_prepared = True
+        self.ticks(world, "2026-12-01T09:07", "2026-12-01T09:09")
+        assert world.states() == {"2026-12-01T0900": "run", "2026-12-01T0905": "run"}
+
+    def test_a_fault_until_the_next_time(self, world: World) -> None:
+        """It is asked again no more once the next one is."""
+        hourly = {"cron": "0 * * * *", "timezone": "UTC"}
+        world.texts.put(key_of(NAME), definition(when=hourly, catch_up_s=86_400))
+        world.around.fault = "away"
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T10:03")
+        later, first = world.store.history(NAME)
+        assert (first.state, first.reason) == (OccurrenceState.FAILED, "away")
+        assert later.state in (OccurrenceState.WAITING, OccurrenceState.PREPARING)
+
+    def test_a_step_that_always_fails(self, world: World) -> None:
+        """An approved one that cannot be sent does not stay so for ever."""
+        world.around.users = 5000
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T09:05")
+        world.do("decide", occurrence="2026-12-01T0900", decision="approve")
+
+        def denied(_preparation: str) -> None:
+            raise OSError("S3 answered AccessDenied")
+
+        world.around.prepared = denied  # type: ignore[method-assign,assignment]
+        self.ticks(world, "2026-12-01T09:06", "2026-12-01T10:10")
+        assert world.states() == {"2026-12-01T0900": "missed"}
+        assert "trouble" in world.alarms
+
+    def test_approved_before_a_hold(self, world: World) -> None:
+        """It was approved for that moment: two days later it is not sent."""
+        world.around.users = 5000
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T09:05")
+        world.do("decide", occurrence="2026-12-01T0900", decision="approve")
+        self.hold(world, "2026-12-01T09:06:10", "2026-12-03T08:57")
+        self.ticks(world, "2026-12-03T08:57", "2026-12-03T08:58")
+        found = world.store.history(NAME, limit=9)[-1]
+        assert found.state is OccurrenceState.ON_HOLD
+        assert found.reason.startswith("ann approved it 47 h 51 min ago, and schedule.catch_up_s is 3,600")
+
+    def test_a_hold_takes_nothing_of_the_time_to_decide(self, world: World) -> None:
+        """Two hours to decide, of which a hold of three takes none; and it may be decided on after it."""
+        world.around.users = 5000
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T09:31")
+        self.hold(world, "2026-12-01T09:31:10", "2026-12-01T12:31")
+        self.ticks(world, "2026-12-01T12:31", "2026-12-01T12:32")
+        found = world.store.history(NAME)[0]
+        assert found.state is OccurrenceState.NEEDS_REVIEW
+        # Prepared at 09:01: at 09:32 there were 89 minutes left.
+        assert datetime.fromtimestamp(found.review_until_ms / 1000, UTC) == at("2026-12-01T14:00")
+        world.do("decide", occurrence="2026-12-01T0900", decision="approve")
+        self.ticks(world, "2026-12-01T12:33", "2026-12-01T12:33")
+        assert world.states() == {"2026-12-01T0900": "run"}
+
+    def test_a_hold_revives_nothing(self, world: World) -> None:
+        """What nobody decided on before it has expired, and an outage is no hold."""
+        world.around.users = 5000
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T09:31")
+        self.ticks(world, "2026-12-01T12:31", "2026-12-01T12:31")
+        assert world.states() == {"2026-12-01T0900": "expired"}
+
+    @pytest.mark.parametrize(("released", "state"), [("11:29", "run"), ("11:32", "on_hold")])
+    def test_files_may_come_later(self, world: World, released: str, state: str) -> None:
+        """With `ready_by` that is how late a time may be begun."""
+        audience = {"prefix": "audiences/x/$day/", "ready": "manifest.json", "ready_by": "11:30"}
+        world.texts.put(key_of(NAME), json.dumps(json.loads(definition()) | {"audience": audience}).encode())
+        world.drops = NeverReady()
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T09:05")
+        self.hold(world, "2026-12-01T09:05:10", f"2026-12-01T{released}")
+        world.drops = ManyRows(100)
+        self.ticks(world, f"2026-12-01T{released}", "2026-12-01T11:33")
+        assert world.states() == {"2026-12-01T0900": state}
+        assert state == "run" or world.store.history(NAME)[0].reason.endswith("and audience.ready_by is 11:30")
+
+    def test_out_of_turn_for_a_day_before(self, world: World) -> None:
+        """It waits for the run before it as any other: of those that were due it is the latest."""
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T09:05")
+        self.ticks(world, "2026-12-02T08:58", "2026-12-02T09:05")
+        world.around.runs_go_on = True
+        world.do("now", day="2026-12-01")
+        self.ticks(world, "2026-12-02T09:06", "2026-12-02T09:10")
+        assert world.states()["2026-12-01T0906"] == "waiting"
 
 
 def test_the_items_of_a_schedule(endpoint: str) -> None:
