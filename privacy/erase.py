@@ -32,8 +32,8 @@ GZIP_FACTOR = 8
 """Gzipped, so many bytes of an audience are one."""
 AHEAD, SMALL_BYTES = 128, 1_000_000
 """So many objects are fetched ahead, if each is no larger: this bounds the memory."""
-DELETED_AT_ONCE = 500
-"""After so many it is looked again what has begun meanwhile."""
+LOOK_AGAIN_S = 30
+"""While versions are deleted, what has begun meanwhile is looked for after so many seconds, in the whole table."""
 REWRITES = 5
 """So often a file is read and rewritten that somebody else writes at the same time."""
 _RESULTS = tuple(prefix for prefix, way in PREFIXES.items() if way is Way.RESULT)
@@ -170,16 +170,21 @@ def _pass(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progres
 
 def _delete(stack: Stack, runs: Runs, versions: Iterable[tuple[str, str]], now: datetime) -> tuple[int, Open]:
     """Delete versions for good, but what is needed by now. Returns how many, and what is under way."""
-    pairs, count, began = list(versions), 0, time.monotonic()
-    open_ = runs.open
-    for first in range(0, max(len(pairs), 1), DELETED_AT_ONCE):
-        # The reading has taken minutes, and so does this: what has begun meanwhile may have pinned one of them.
+    began = time.monotonic()
+
+    def look() -> tuple[Open, float]:
         now_s = now.timestamp() + time.monotonic() - began
-        open_ = read_open(stack.s3, stack.dynamodb, stack.bucket, stack.table, runs, now_s)
-        for key, id_ in pairs[first : first + DELETED_AT_ONCE]:
-            if _waits(stack, open_, key) is None:
-                stack.s3.delete_object(Bucket=stack.bucket, Key=key, VersionId=id_)
-                count += 1
+        found = read_open(stack.s3, stack.dynamodb, stack.bucket, stack.table, runs, now_s)
+        return found, time.monotonic()
+
+    # The reading has taken minutes, and so does this: what has begun meanwhile may have pinned one of them.
+    count, (open_, looked) = 0, look()
+    for key, id_ in versions:
+        if time.monotonic() - looked >= LOOK_AGAIN_S:
+            open_, looked = look()
+        if _waits(stack, open_, key) is None:
+            stack.s3.delete_object(Bucket=stack.bucket, Key=key, VersionId=id_)
+            count += 1
     return count, open_
 
 

@@ -175,8 +175,10 @@ def _named_in(body: bytes, bucket: str) -> list[str] | None:
     except (Unreadable, *NOT_JSON):
         # It will be refused.
         return []
-    read = {name: value for name, value in file.items() if name != "users"}
-    texts = list(_texts(read))
+    campaign = file.get("campaign")
+    # A campaign's goal has a query, too, of which no run waits for an answer.
+    exclude = campaign.get("exclude") if isinstance(campaign, dict) else None
+    texts = [*_texts(file.get("audience")), *_texts(exclude)]
     if any(name in _MADE_FROM for name, _ in texts):
         return None
     own = f"s3://{bucket}/"

@@ -199,6 +199,26 @@ def test_a_run_that_begins_during_an_erasure(stack: Stack, monkeypatch: pytest.M
     assert b"rows" not in now
 
 
+def test_a_run_that_begins_while_versions_are_deleted(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That takes minutes: it is looked for again and again."""
+    parts = [a_file(stack, f"standing/{name}.jsonl") for name in "abc"]
+    real = stack.s3.delete_object
+
+    def meanwhile(**given: Any) -> Any:
+        if given["Key"] == parts[0]["key"]:
+            ledger_of(stack).open_run(
+                dropped(stack, msgspec.json.encode({"campaign": {"id": "x"}, "audience": {"parts": [parts[2]]}}))
+            )
+        return real(**given)
+
+    monkeypatch.setattr(stack.s3, "delete_object", meanwhile)
+    monkeypatch.setattr("privacy.erase.LOOK_AGAIN_S", 0)
+    found = erased(stack, "rows")
+    # Of a run without anything under state/ each file may be its audience.
+    assert [is_there(stack, part) for part in parts] == [False, True, True]
+    assert list(found.waiting) == ["standing/b.jsonl", "standing/c.jsonl"]
+
+
 @pytest.mark.parametrize(
     ("audience", "waits"),
     [
@@ -214,7 +234,8 @@ def test_a_batch_file_whose_run_has_not_begun(stack: Stack, audience: dict[str, 
     part = a_file(stack)
     if "parts" in audience:
         audience = {"parts": [part]}
-    dropped(stack, msgspec.json.encode({"campaign": {"id": "x"}, "audience": audience}))
+    campaign = {"id": "x", "goal": {"name": "bought", "query": "bought"}}
+    dropped(stack, msgspec.json.encode({"campaign": campaign, "audience": audience}))
     users = msgspec.json.encode({"campaign": {"id": "y"}, "users": [{"user_id": "rows"}]})
     run = dropped(stack, users, "batches/y.JSON")
     # No name of a batch file, so that nothing is ever heard of it.
