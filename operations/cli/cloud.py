@@ -111,7 +111,14 @@ class Cloud:
         """
         if name.startswith("s3://"):
             bucket, key = split_url(name)
-            head = self.client("s3").head_object(Bucket=bucket, Key=key)
+            try:
+                head = self.client("s3").head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                # HEAD has no body: AWS's own words name neither the bucket nor the key.
+                if error.response["Error"]["Code"] != "404":
+                    raise
+                mend = "check bucket and key; of a file that is deleted, give the run's id or the campaign's"
+                raise CommandError(ExitCode.NOT_FOUND, f"{name}: there is no such object", mend) from None
             return source_of(bucket, key, head.get("VersionId"), head["ETag"]).run_id
         # A campaign may have an id that looks like a run's: it is a run's id only if there is such a run.
         if RUN_ID.fullmatch(name) and self.ledger.read_run(name) is not None:

@@ -8,13 +8,12 @@ import typer
 from botocore.exceptions import ClientError
 
 from notifier.model.hold import Hold
-from notifier.model.plurals import counted
 from notifier.model.run import HAND_OVER_MS
 from operations.cli.check import THROTTLED, Check
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
-from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, print_json, sure, who
+from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, notes, print_json, sure, who
 from schedules.store import ScheduleStore
 
 
@@ -41,7 +40,10 @@ def hold(
     """
     if not reason.strip():
         raise CommandError(ExitCode.USAGE, "no reason is given", 'say why: --reason "wrong prices in the app"')
-    found = _held(Cloud(find_deployment(stack, stack_file)), reason, who(by))
+    cloud = Cloud(find_deployment(stack, stack_file))
+    if (before := cloud.ledger.read_hold()) is not None:
+        notes().print(f"it was {before.words}; one release ends both", markup=False)
+    found = _held(cloud, reason, who(by))
     if as_json:
         print_json({"status": "held", "by": found.by, "reason": found.reason, "since_ms": found.since_ms})
     else:
@@ -77,7 +79,7 @@ def release(
         console().print(found.words, markup=False)
         for one in starting:
             console().print(f"would start: {one.kind} {one.name}", markup=False)
-    sure(f"Release it? {counted(len(starting), 'run or schedule')} would start.", yes=yes)
+    sure(f"Release it? {len(starting):,} would start." if starting else "Release it? Nothing would start.", yes=yes)
     answer = cloud.control({"action": "release", "by": who(by)})
     if as_json:
         print_json({**answer, "starts": starting})

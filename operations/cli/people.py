@@ -12,11 +12,12 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from notifier.model.plurals import counted
 from notifier.model.record_reading import MAX_USER_ID_BYTES
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
-from operations.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, who
+from operations.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, sure, who
 from privacy.erase import Erased, erase, in_words, read_versions
 from privacy.erase import Stack as ErasingStack
 from privacy.id_shapes import is_too_long
@@ -106,10 +107,9 @@ def erase_users(
         raise CommandError(ExitCode.USAGE, "nobody is named", "give user ids, --file IDS, or --again")
     cloud = Cloud(find_deployment(stack, stack_file))
     place = _stack_of(cloud)
-    whose = f"Erase {len(ids):,} users" if ids else "Look again for everybody who was erased"
+    whose = f"Erase {counted(len(ids), 'user')}" if ids else "Look again for everybody who was erased"
     notes().print(in_words(read_versions(place)), markup=False)
-    if not yes and not typer.confirm(f"{whose} in {place.bucket}?", err=True):
-        raise typer.Exit(ExitCode.NOT_FINE)
+    sure(f"{whose} in {place.bucket}?", yes=yes)
     now = datetime.now(UTC)
     whom = suppress(place.s3, place.bucket, place.suppression, ids, now)
     key = key_of(place.s3, place.bucket, place.suppression)

@@ -1,5 +1,6 @@
 """`start`, `pause`, `resume`, `cancel`: begins runs and controls them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,23 +8,26 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from notifier.audience import BrokenFile
+from notifier.audience import BrokenFile, read_head
 from notifier.audience.local import read_local_head
 from notifier.events.triggers import SUFFIXES
 from notifier.gateway.additions import read_sendable
+from notifier.model.batch_file import BatchFileHead
 from notifier.model.campaign import Campaign
 from notifier.model.campaign_reading import BrokenCampaign
 from notifier.model.plurals import counted
-from notifier.model.run import LaneState, source_of
+from notifier.model.run import Control, LaneState, Source, source_of
 from notifier.model.whole_run import as_one
-from operations.cli.cloud import Cloud, split_url
+from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, as_command_error, reports_errors
 from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, notes, print_json, sure, who
+from operations.cli.sources import pin_url
 from operations.cli.watching import follow
 
 PART_BYTES = 16 * 1024 * 1024
 """Of a multipart upload: larger files are uploaded in parts of this size, several at once."""
+NO_SUCH_RUN = "there is no such run"
 ANY_TIME_MS = 2**53
 """Later than any lane is due. Only lanes that continue by themselves have such a time."""
 FAILED = "failed"
@@ -55,15 +59,19 @@ def start(
     """
     cloud = Cloud(find_deployment(stack, stack_file))
     if file.startswith("s3://"):
+        source = _source_of(cloud, file)
+        _check_is_new(cloud, source.run_id)
+        campaign = _checked(file, lambda: read_head(cloud.client("s3"), pin_url(cloud.client("s3"), file)))
+        _note_earlier_run(cloud, campaign, source.run_id)
         sure(f"Send {file} to everybody in it?", yes=yes)
         # It is there already: no S3 event comes, so the worker is invoked directly.
-        _check_is_new(cloud, cloud.run_id_of(file))
-        run_id = _nudge(cloud, file)
+        cloud.nudge(source.bucket, source.key, source.version_id)
+        run_id = source.run_id
     else:
         path = Path(file)
-        _note_earlier_run(cloud, _checked(path))
+        _note_earlier_run(cloud, _checked(file, lambda: read_local_head(path)))
         sure(f"Send {file} to everybody in it, by {cloud.deployment.bucket}?", yes=yes)
-        run_id = upload(cloud, path, key or f"batches/{path.name}")
+        run_id = _upload_or_say(cloud, path, key or f"batches/{path.name}")
     if follow_it:
         raise typer.Exit(follow(cloud, run_id, None, as_json=as_json))
     if as_json:
@@ -72,20 +80,20 @@ def start(
         console().print(f"started: run {run_id}\nfollow it: notifier watch {run_id}", markup=False)
 
 
-def _checked(path: Path) -> Campaign:
+def _checked(file: str, read: Callable[[], BatchFileHead]) -> Campaign:
     try:
-        return read_sendable(read_local_head(path).campaign)
+        return read_sendable(read().campaign)
     except BrokenFile as error:
-        raise CommandError(ExitCode.NOT_FINE, str(error), f"notifier validate {path}") from None
+        raise CommandError(ExitCode.NOT_FINE, str(error), f"notifier validate {file}") from None
     except BrokenCampaign as error:
-        raise CommandError(ExitCode.NOT_FINE, f"{path}: {error}", f"notifier validate {path} shows more") from None
+        raise CommandError(ExitCode.NOT_FINE, f"{file}: {error}", f"notifier validate {file} shows more") from None
 
 
-def _note_earlier_run(cloud: Cloud, campaign: Campaign) -> None:
-    """Print a note, before the upload, where another run has sent this campaign id already."""
+def _note_earlier_run(cloud: Cloud, campaign: Campaign, run_id: str | None = None) -> None:
+    """Print a note, before anything is sent, where another run than this one has sent this campaign id already."""
     owner = cloud.ledger.owner_of(campaign.id)
     # A dry run takes no campaign id: nothing that was sent can be repeated by it.
-    if owner is None or campaign.dry_run:
+    if owner in (None, run_id) or campaign.dry_run:
         return
     then = "everybody in this file gets it again" if campaign.again else "the worker refuses it, unless it rehearses"
     notes().print(f"campaign {campaign.id!r} was sent already, by run {owner}: {then}", markup=False)
@@ -124,12 +132,35 @@ def _check_is_new(cloud: Cloud, run_id: str) -> None:
         raise CommandError(ExitCode.NOT_FINE, problem, f"notifier resume {run_id}")
 
 
-def _nudge(cloud: Cloud, url: str) -> str:
-    bucket, key = split_url(url)
-    head = cloud.client("s3").head_object(Bucket=bucket, Key=key)
-    source = source_of(bucket, key, head.get("VersionId"), head["ETag"])
-    cloud.nudge(bucket, key, source.version_id)
-    return source.run_id
+def _upload_or_say(cloud: Cloud, path: Path, key: str) -> str:
+    """Upload a file as `upload` does. Interrupted, say whether its run begins all the same."""
+    url = f"s3://{cloud.deployment.bucket}/{key}"
+    before = _run_id_there(cloud, url)
+    try:
+        return upload(cloud, path, key)
+    except KeyboardInterrupt:
+        # The upload has ended by now, whole or not at all: an object that is cut off does not come to be in S3.
+        after = _run_id_there(cloud, url)
+        if after is not None and after != before:
+            words = f"interrupted after {path} was uploaded: its run {after} begins; `notifier cancel {after}` ends it"
+        else:
+            words = f"interrupted before {path} was uploaded whole: nothing was sent"
+        notes().print(words, markup=False)
+        raise
+
+
+def _run_id_there(cloud: Cloud, url: str) -> str | None:
+    """The id of the run of what is there now; None where nothing is, or where it may not be looked at."""
+    try:
+        return _source_of(cloud, url).run_id
+    except (ClientError, CommandError):
+        return None
+
+
+def _source_of(cloud: Cloud, url: str) -> Source:
+    """The object that is there now. Raises CommandError where there is none."""
+    pinned = pin_url(cloud.client("s3"), url)
+    return source_of(pinned.bucket, pinned.key, pinned.version_id, pinned.etag)
 
 
 @reports_errors
@@ -200,7 +231,7 @@ def _control(cloud: Cloud, action: str, run_ids: list[str], by: str | None, *, a
     answers = []
     for run_id in run_ids:
         try:
-            answer = cloud.command(action, run_id, who(by))
+            answer = _said(cloud, action, cloud.command(action, run_id, who(by)))
         except (ClientError, BotoCoreError, CommandError) as error:
             if len(run_ids) == 1:
                 raise
@@ -215,8 +246,25 @@ def _control(cloud: Cloud, action: str, run_ids: list[str], by: str | None, *, a
         console().print("no run is sending or resting")
     if any(answer["status"] == FAILED for answer in answers):
         raise typer.Exit(ExitCode.UNREACHABLE)
-    if any(answer["status"] == "refused" for answer in answers):
-        raise typer.Exit(ExitCode.NOT_FINE)
+    refused = [answer["reason"] for answer in answers if answer["status"] == "refused"]
+    if refused:
+        raise typer.Exit(ExitCode.NOT_FOUND if set(refused) == {NO_SUCH_RUN} else ExitCode.NOT_FINE)
+
+
+def _said(cloud: Cloud, action: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer, of a command that was refused with the reason that the ledger knows."""
+    if answer["status"] != "refused":
+        return answer
+    lanes = cloud.ledger.lanes_of(answer["run_id"])
+    if not lanes:
+        reason = NO_SUCH_RUN
+    elif (whole := as_one(lanes)).state is LaneState.DONE:
+        reason = f"it is over ({whole.status}): there is nothing to {action}"
+    elif whole.control is Control.CANCEL:
+        reason = "it is cancelled, and ends within a minute: nothing takes that back"
+    else:
+        return answer
+    return answer | {"reason": reason}
 
 
 def _print_answer(out: Console, action: str, answer: dict[str, Any]) -> None:

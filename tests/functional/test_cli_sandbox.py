@@ -15,10 +15,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from notifier.model.run import source_of
-from operations.cli import app
+from operations.cli import app, runs
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import ExitCode
+from operations.cli.runs import upload
 from sandbox.audience import Recipe, make
 from sandbox.audience import users as made_users
 from sandbox.schedule import Line
@@ -103,6 +104,10 @@ def test_a_campaign_from_the_test_push_to_the_report(trial: Trial, tmp_path: Pat
     assert not (tmp_path / "retry.json").exists()
 
     assert run(trial, "erase", "--yes").exit_code == ExitCode.USAGE
+    unasked = run(trial, "erase", user)
+    assert unasked.exit_code == ExitCode.USAGE
+    assert "Erase 1 user in " in unasked.output
+    assert "Add --yes to confirm" in unasked.output
     ids = tmp_path / "ids.txt"
     ids.write_text(f"{user}\n")
     gone = printed(run(trial, "erase", "--file", ids, "--yes", "--by", "ann", "--json"))
@@ -136,7 +141,12 @@ def test_pause_all_resume_cancel(trial: Trial, tmp_path: Path) -> None:
     watched = run(trial, "watch", run_id, "--json")
     assert json.loads(watched.stdout.splitlines()[-1])["summary"]["status"] == "cancelled"
     assert watched.exit_code == ExitCode.NOT_FINE
-    assert run(trial, "cancel", run_id, "--yes").exit_code == ExitCode.NOT_FINE
+    for command, over in (("cancel", "to cancel"), ("pause", "to pause"), ("resume", "to resume")):
+        refused = run(trial, command, "slow", *(["--yes"] if command == "cancel" else []))
+        assert refused.exit_code == ExitCode.NOT_FINE
+        assert f"run {run_id}: it is over (cancelled): there is nothing {over}" in refused.output
+    unsent = run(trial, "retry", "slow", "-o", tmp_path / "retry.json")
+    assert "the run was not completed (cancelled)" in unsent.output
     proof = printed(run(trial, "audit", "slow", "--json"))
     assert proof["conclusion"] == "proved", proof
 
@@ -287,6 +297,16 @@ def test_what_is_not_there(trial: Trial) -> None:
     missing = run(trial, "validate", f"s3://{trial.sandbox.bucket}/batches/none.json")
     assert missing.exit_code == ExitCode.NOT_FOUND
     assert "none.json" in missing.output
+    key = "audiences/no-run.json"
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=b"[]")
+    for command, url, words in (
+        ("status", "batches/none.json", "none.json: there is no such object"),
+        ("start", "batches/none.json", "none.json: "),
+        ("pause", key, "there is no such run"),
+    ):
+        missing = run(trial, command, f"s3://{trial.sandbox.bucket}/{url}")
+        assert missing.exit_code == ExitCode.NOT_FOUND
+        assert words in missing.output
 
 
 def test_an_object_that_is_there_already_is_started(trial: Trial) -> None:
@@ -301,6 +321,37 @@ def test_an_object_that_is_there_already_is_started(trial: Trial) -> None:
     assert run_id == source_of(trial.sandbox.bucket, key, answer.get("VersionId"), answer["ETag"]).run_id
     assert run(trial, "watch", url, "--json").exit_code == ExitCode.FINE
     assert printed(run(trial, "report", run_id, "--json"))["rows"] == 5
+    # Nothing would happen: the run of this version is over. Nor is any other object taken for a batch file.
+    over = run(trial, "start", url, "--yes")
+    assert over.exit_code == ExitCode.NOT_FINE
+    assert f"run {run_id} of this file is over, completed" in over.output
+    table = f"s3://{trial.sandbox.bucket}/audiences/users.csv"
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key="audiences/users.csv", Body=b"user_id,platform,token\n")
+    refused = run(trial, "start", table, "--yes")
+    assert refused.exit_code == ExitCode.NOT_FINE
+    assert "users.csv: a table (CSV)" in refused.output
+
+
+@pytest.mark.parametrize("is_whole", [False, True], ids=["before", "after"])
+def test_ctrl_c_during_the_upload(
+    trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_whole: bool
+) -> None:
+    """Whoever stops a campaign in the last second is told whether it is sent, and how to end it."""
+    path = make(Recipe(users=5, campaign_id=f"interrupted-{is_whole}"), tmp_path / f"interrupted-{is_whole}.json")
+
+    def pressed(cloud: Cloud, path: Path, key: str) -> str:
+        if is_whole:
+            upload(cloud, path, key)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "upload", pressed)
+    # Another version, and its run, may be there already.
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=f"batches/{path.name}", Body=b"{}")
+    result = run(trial, "start", path, "--yes")
+    assert result.exit_code == ExitCode.INTERRUPTED
+    words = "was uploaded: its run " if is_whole else "was uploaded whole: nothing was sent"
+    assert f"{path} {words}" in result.output.replace("\n", " ")
+    assert ("notifier cancel" in result.output) == is_whole
 
 
 @dataclass
@@ -439,7 +490,10 @@ def test_everything_is_held_and_released(trial: Trial, nudge: Played) -> None:
     # It was played with a moved clock: resumed, its next time is one that is still to come.
     for step in ("pause", "resume"):
         assert run(trial, "schedules", step, "nudge", "--by", "ann").exit_code == ExitCode.FINE
-    assert run(trial, "hold", "--reason", "wrong prices", "--by", "ann").exit_code == 0
+    assert run(trial, "hold", "--reason", "wrong texts", "--by", "bob").exit_code == 0
+    twice = run(trial, "hold", "--reason", "wrong prices", "--by", "ann")
+    assert "it was held by bob" in twice.output
+    assert "wrong texts; one release ends both" in twice.output.replace("\n", " ")
     for arguments in (("now", "nudge", "--day", "2026-11-12", "--yes"), ("preview", "nudge")):
         refused = run(trial, "schedules", *arguments)
         assert refused.exit_code == ExitCode.NOT_FINE
