@@ -80,8 +80,8 @@ def _numbered(members: Sequence[str], table: str, where: str = "true") -> str:
 
 
 def _parquet(con: duckdb.DuckDBPyConnection, source: InputFile, path: str) -> str:
-    # Some writers do not mark texts as such.
-    table = f"read_parquet({path}, binary_as_string = true)"
+    # Some writers do not mark texts as such. A folder `user_id=5` above the file is no column: of a copy in S3 none is.
+    table = f"read_parquet({path}, binary_as_string = true, hive_partitioning = false)"
     try:
         columns = con.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()
     except duckdb.Error:

@@ -23,6 +23,10 @@ _SAMPLE_ROWS = 100_000
 """Of JSON, from which the columns are inferred."""
 
 
+_NO_FOLDERS = "hive_partitioning = false"
+"""A folder such as `day=5` makes no column of a file on this machine: of the same file in S3 it makes none."""
+
+
 def create_views(database: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[Path]]) -> None:
     """A view for each table. Raises Refused for files that are not tables, or not of one format."""
     for name, files in tables.items():
@@ -37,18 +41,20 @@ def _source(database: duckdb.DuckDBPyConnection, table: str, files: Sequence[Pat
     form, compression = found.pop()
     listed = f"[{', '.join(_text(str(file)) for file in files)}]"
     if form == "parquet":
-        return f"read_parquet({listed}, union_by_name = true)"
+        return f"read_parquet({listed}, union_by_name = true, {_NO_FOLDERS})"
     if form == "csv":
         # As texts: 007 is a user id, and as a number it would be another one.
-        options = f"header = true, all_varchar = true, union_by_name = true, compression = '{compression}'"
+        options = (
+            f"header = true, all_varchar = true, union_by_name = true, compression = '{compression}', {_NO_FOLDERS}"
+        )
         return f"read_csv({listed}, {options})"
-    options = f"union_by_name = true, compression = '{compression}', sample_size = {_SAMPLE_ROWS}"
+    options = f"union_by_name = true, compression = '{compression}', sample_size = {_SAMPLE_ROWS}, {_NO_FOLDERS}"
     seen = database.sql(f"FROM read_json({listed}, {options})")
     columns = ", ".join(
         f"{_name(column)}: {_text(_json_kind(column, kind))}"
         for column, kind in zip(seen.columns, seen.types, strict=True)
     )
-    return f"read_json({listed}, columns = {{{columns}}}, compression = '{compression}')"
+    return f"read_json({listed}, columns = {{{columns}}}, compression = '{compression}', {_NO_FOLDERS})"
 
 
 def _json_kind(column: str, kind: DuckDBPyType) -> str:

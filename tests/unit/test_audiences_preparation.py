@@ -55,6 +55,17 @@ def test_the_same_people_in_every_format(name: str, tmp_path: Path) -> None:
     assert manifest.counts.invalid == {}
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_names_of_folders_are_no_values(name: str, tmp_path: Path) -> None:
+    """A folder here such as `locale=de` changes nothing in the files: of a copy in S3 no folder is looked at."""
+    users = people(30)
+    folder = tmp_path / "user_id=u1" / "locale=de"
+    folder.mkdir(parents=True)
+    made = FORMATS[name](tmp_path, users)
+    manifest = prepare(tmp_path, made.rename(folder / made.name))
+    assert found(parts_of(tmp_path, manifest)) == expected(users)
+
+
 def test_the_manifest_says_where_a_user_is(tmp_path: Path) -> None:
     """The batch that a look-up reads for a user is the one that has them: over parts, first and last of them too."""
     manifest = prepare(tmp_path, FORMATS["lines"](tmp_path, people(2_600)), max_users=1_000)

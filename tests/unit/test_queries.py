@@ -254,9 +254,10 @@ FORMS = {
 def test_texts_in_tables_stay_texts(tmp_path: Path, form: str, packed: str) -> None:
     """A user id that looks like a UUID or a number, a date and a time are in the result as they are in the file."""
     packs: dict[str, Callable[[bytes], bytes]] = {"plain": bytes, "gzip": gzip.compress, "zstd": zstd.compress}
-    (tmp_path / "input").mkdir()
+    # A folder's name is no value either: of a file in S3 it is not looked at.
+    (tmp_path / "input" / "user_id=5").mkdir(parents=True)
     (tmp_path / "work").mkdir()
-    file = tmp_path / "input" / "00000"
+    file = tmp_path / "input" / "user_id=5" / "00000"
     file.write_bytes(packs[packed](FORMS[form].encode()))
     answer = child.do(job(tmp_path, "SELECT * FROM people WHERE CAST(n AS INTEGER) > 0", {"people": [str(file)]}))
     assert isinstance(answer, Finished), answer
