@@ -147,6 +147,9 @@ import os, signal, threading
 import duckdb
 from operations.cli.errors import reports_errors
 
+# Whose parent runs in the background of a shell ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 @reports_errors
 def command():
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
