@@ -12,7 +12,7 @@ import msgspec
 
 from audiences.database import text
 from audiences.joined_users import CARRIER
-from notifier.model.suspicious_values import ALWAYS, APNS_CHARS, INVISIBLE, NULL_WORDS, add_word, null_word
+from notifier.model.suspicious_values import ALWAYS, APNS_CHARS, INVISIBLE, NULL_WORDS, QUOTES, add_word, null_word
 
 _SPACE = r"(?:[\s\x{a0}\x{2007}\x{202f}\x{3000}]|\\[tnrfb]|\\u00[0aA][0-9a-fA-F])"
 """White space as JSON text has it."""
@@ -72,7 +72,7 @@ def null_words(
 
 
 def invisible_ends(con: duckdb.DuckDBPyConnection) -> int:
-    """Users whose id begins or ends with what nobody sees, as `suspicious_values.has_invisible_end` says."""
+    """Users whose id begins or ends oddly, as `suspicious_values.has_invisible_end` says."""
     [(found,)] = con.execute(f"SELECT count_if({ends_invisibly('user_id')}) FROM users").fetchall()
     return int(found)
 
@@ -82,9 +82,9 @@ def ends_invisibly(value: str) -> str:
     ends = re.sub(
         r"[^\x21-\x7e]|-", lambda found: found[0] if found[0] == "-" else f"\\x{{{ord(found[0]):x}}}", INVISIBLE
     )
-    # The expression takes 2 µs, comparing two characters 0.05: of most ids both are visible ASCII.
-    plain = f"({value})[1] BETWEEN '!' AND '~' AND ({value})[-1] BETWEEN '!' AND '~'"
-    matches = f"regexp_matches({value}, {text(f'^[{ends}]|[{ends}]$')})"
+    # The expression takes 2 µs, comparing two characters 0.05: of most ids both are letters or digits.
+    plain = " AND ".join(f"({value})[{n}] BETWEEN '(' AND '~' AND ({value})[{n}] <> '`'" for n in (1, -1))
+    matches = f"regexp_matches({value}, {text(f'^[{ends}{QUOTES}]|[{ends}{QUOTES}]$')})"
     return f"CASE WHEN {plain} THEN false ELSE {matches} END"
 
 

@@ -58,7 +58,8 @@ class Counts(msgspec.Struct, frozen=True):
     ] = ()
 
     invisible_ends: Annotated[
-        int, Meta(description="Users whose id begins or ends with white space or a character that nobody sees.")
+        int,
+        Meta(description="Users whose id begins or ends with white space, a quote or a character that nobody sees."),
     ] = 0
 
     @property

@@ -27,7 +27,9 @@ APNS_CHARS = range(64, 201)
 _HEX = frozenset("0123456789abcdefABCDEF")
 INVISIBLE = "\x00-\x20\x7f-\xa0\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
 """White space, control characters and marks that nobody sees, as ranges of a regular expression."""
-_ENDS_INVISIBLY = re.compile(f"[{INVISIBLE}]")
+QUOTES = "\"'`"
+"""Left over from another tool: a spreadsheet's `="007"`, a text in quotes within quotes."""
+_ODD_END = re.compile(f"[{INVISIBLE}{QUOTES}]")
 ALWAYS = ("user_id", "locale", "timezone")
 """Members of a record that are used whatever the texts say."""
 
@@ -59,14 +61,14 @@ def add_null_words(words: dict[str, dict[str, int]], recipient: Recipient) -> No
 
 
 def has_invisible_end(user_id: str) -> bool:
-    """Whether the id begins or ends with white space, a control character or a mark that nobody sees.
+    """Whether the id begins or ends with white space, a quote, a control character or a mark that nobody sees.
 
     Such an id is another user than the one that other systems mean: no list leaves it out, no conversion is its own.
     """
     first, last = user_id[:1], user_id[-1:]
-    if "!" <= first <= "~" and "!" <= last <= "~":  # almost every id
+    if "(" <= first <= "~" and "(" <= last <= "~" and "`" not in (first, last):  # almost every id
         return False
-    return _ENDS_INVISIBLY.match(first) is not None or _ENDS_INVISIBLY.match(last) is not None
+    return _ODD_END.match(first) is not None or _ODD_END.match(last) is not None
 
 
 def add_word(words: dict[str, dict[str, int]], name: str, word: str, users: int = 1) -> None:
@@ -102,14 +104,14 @@ def warnings_in(
 
     Args:
         names: the attributes that the texts use; None where no text is known, so that any may be used.
-        invisible_ends: users whose id begins or ends with what nobody sees.
+        invisible_ends: users whose id begins or ends with a quote, or with what nobody sees.
     """
     if invisible_ends:
         is_one = invisible_ends == 1
         begin, are = ("begins or ends", "it is") if is_one else ("begin or end", "they are")
         yield (
-            f"{counted(invisible_ends, 'user id')} {begin} with white space or a character that nobody sees: {are} not "
-            "what lists of users to leave out, and conversions, have; export ids without it"
+            f"{counted(invisible_ends, 'user id')} {begin} with white space, a quote or a character that nobody sees: "
+            f"{are} not what lists of users to leave out, and conversions, have; export ids without it"
         )
     for marked, count in other_gateway.items():
         platform, gateway = marked.split(" ")

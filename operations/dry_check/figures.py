@@ -36,7 +36,7 @@ class AudienceFigures(msgspec.Struct):
     `records` counts what was read; it numbers the places of what is `broken`.
     `null_words` counts, by attribute, the users whose value is a word for no value. `other_gateway` counts devices by
     their marks (`ios apns`) where the token looks like one of the other gateway. `invisible_ends` counts users whose
-    id begins or ends with white space or a character that nobody sees.
+    id begins or ends with white space, a quote or a character that nobody sees.
     """
 
     users: int = 0

@@ -94,7 +94,9 @@ def test_warnings_say_what_to_do() -> None:
     ]
     assert len(list(warnings_in(words, {}, None))) == 3
     [one] = warnings_in({}, {}, None, 1)
-    assert one.startswith("1 user id begins or ends with white space or a character that nobody sees: it is not")
+    assert one.startswith(
+        "1 user id begins or ends with white space, a quote or a character that nobody sees: it is not"
+    )
     [many] = warnings_in({}, {}, None, 2)
     assert many.startswith("2 user ids begin or end with")
     assert many.endswith("export ids without it")

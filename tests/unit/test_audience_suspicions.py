@@ -73,9 +73,11 @@ def test_ids_with_invisible_ends(tmp_path: Path) -> None:
     given = [{"user_id": one, "platform": "web", "token": f"web-token-number-{n:05d}"} for n, one in enumerate(ids)]
     distinct = set(ids)
     assert counted(tmp_path, given).invisible_ends == sum(map(has_invisible_end, distinct))
+    for odd in ('="u1"', "'u1'", '"u', "`u`"):
+        assert has_invisible_end(odd)
     for odd in ("u\n", " u", "\u200fu", "u\u200b", "\ufeffu", "u\x00", "u\xa0", "\t", "u\u202c"):
         assert has_invisible_end(odd)
-    for plain in ("u", "Jürgen", "名前", "a b", "u\nv", "-", "👋", "é"):
+    for plain in ("u", "Jürgen", "名前", "a b", "u\nv", "-", "👋", "é", "O'Neil", "#1", "=u", "{u}", "a`b"):
         assert not has_invisible_end(plain)
 
 
