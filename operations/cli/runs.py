@@ -16,7 +16,7 @@ from notifier.model.batch_file import BatchFileHead
 from notifier.model.campaign import Campaign
 from notifier.model.campaign_reading import BrokenCampaign
 from notifier.model.plurals import counted
-from notifier.model.run import Control, LaneState, Source, source_of
+from notifier.model.run import Control, LaneState, LedgerTooNew, Source, source_of
 from notifier.model.whole_run import as_one
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
@@ -255,7 +255,11 @@ def _said(cloud: Cloud, action: str, answer: dict[str, Any]) -> dict[str, Any]:
     """An answer, of a command that was refused with the reason that the ledger knows."""
     if answer["status"] != "refused":
         return answer
-    lanes = cloud.ledger.lanes_of(answer["run_id"])
+    try:
+        lanes = cloud.ledger.lanes_of(answer["run_id"])
+    except (LedgerTooNew, ValueError, LookupError):
+        # Of a newer release, or damaged.
+        return answer | {"reason": "this release cannot read the run: use the one that began it"}
     if not lanes:
         reason = NO_SUCH_RUN
     elif (whole := as_one(lanes)).state is LaneState.DONE:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer
 
-from notifier.model.run import COMMANDS, Control, Run, source_of
+from notifier.model.run import COMMANDS, REFUSED, Control, Run, source_of
 from operations.cli import runs
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import Deployment
@@ -28,8 +28,10 @@ class Stack(Cloud):
         run_id = event["run_id"]
         if run_id in self.out_of_reach:
             raise CommandError(ExitCode.UNREACHABLE, "the control function failed: Task timed out", "look at its logs")
-        lane, *_ = self.ledger.control_run(run_id, COMMANDS[event["action"]], event["by"])
-        return {"status": lane.status, "run_id": run_id}
+        lanes = self.ledger.control_run(run_id, COMMANDS[event["action"]], event["by"])
+        if not lanes:
+            return {"status": "refused", "run_id": run_id, "reason": REFUSED}
+        return {"status": lanes[0].status, "run_id": run_id}
 
     def nudge(self, bucket: str, key: str, version_id: str | None) -> None:
         """Count what would start the worker."""
@@ -86,6 +88,9 @@ def test_a_run_that_cannot_be_read_is_among_all(stack: Stack, change: dict[str, 
     assert runs.alive(stack) == ["odd", "r0", "r1", "r2"]
     stack.ledger.control_run("r2", Control.PAUSE, "ann")
     assert runs.alive(stack) == ["odd", "r0", "r1"]
+    # Refused, it is said why, and nothing of the inside.
+    refused = {"status": "refused", "run_id": "odd", "reason": "it is refused"}
+    assert "this release cannot read the run" in runs._said(stack, "pause", refused)["reason"]
 
 
 def test_an_object_whose_run_is_over_is_not_started(stack: Stack) -> None:
@@ -107,3 +112,22 @@ def test_an_object_whose_run_is_over_is_not_started(stack: Stack) -> None:
     client.put_item(TableName=table, Item=item | {"state": {"S": "done"}, "ending": {"S": "cancelled"}})
     with pytest.raises(CommandError, match="of this file is over, cancelled"):
         runs._check_is_new(stack, source.run_id)
+
+
+def test_why_a_command_is_refused(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    """Cancelled, over, or unknown: each is said, and only of an unknown one that there is none."""
+
+    def said(command: str, run_id: str) -> tuple[int, str]:
+        with pytest.raises(typer.Exit) as ended:
+            runs._control(stack, command, [run_id], "ann", as_json=False)
+        return ended.value.exit_code, " ".join(capsys.readouterr().out.split())
+
+    runs._control(stack, "cancel", ["r0"], "ann", as_json=False)
+    capsys.readouterr()
+    words = "run r0: it is cancelled, and ends within a minute: nothing takes that back"
+    assert said("resume", "r0") == (ExitCode.NOT_FINE, words)
+    client, table = stack.client("dynamodb"), stack.deployment.table
+    item = client.get_item(TableName=table, Key={"pk": {"S": "run#r0"}, "sk": {"S": "lane#0000"}})["Item"]
+    client.put_item(TableName=table, Item=item | {"state": {"S": "done"}, "ending": {"S": "cancelled"}})
+    assert said("pause", "r0") == (ExitCode.NOT_FINE, "run r0: it is over (cancelled): there is nothing to pause")
+    assert said("pause", "r9") == (ExitCode.NOT_FOUND, "run r9: there is no such run")
