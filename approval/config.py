@@ -6,6 +6,7 @@ import msgspec
 
 from approval.request import Limits
 from notifier.model.caps import NO_DEFAULTS, CapDefaults, read_defaults
+from notifier.model.kept_days import KEPT_BY_DEFAULT, KeptDays, read_kept_days
 
 
 class BadSettings(ValueError):
@@ -34,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True):
     privacy_officers: tuple[str, ...] = ()
     privacy_function: str = ""
     cap_defaults: CapDefaults = NO_DEFAULTS
+    kept: KeptDays = KEPT_BY_DEFAULT
     app_name: str = ""
     app_icon_url: str = ""
     webhook_secret_arn: str = ""
@@ -95,6 +97,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         privacy_officers=people(environment.get("PRIVACY_OFFICERS", "")),
         privacy_function=environment.get("PRIVACY_FUNCTION", ""),
         cap_defaults=cap_defaults,
+        kept=read_kept_days(environment),
         app_name=environment.get("APP_NAME", "").strip(),
         app_icon_url=app_icon_url,
         webhook_secret_arn=environment.get("WEBHOOK_SECRET_ARN", "").strip(),

@@ -6,7 +6,7 @@ faults name places in the campaign (`campaign.variants[0].message.title`), which
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -28,6 +28,8 @@ from notifier.model.campaign_reading import (
     read_campaign,
 )
 from notifier.model.caps import read_default_caps
+from notifier.model.kept_days import KeptDays, start_fault
+from notifier.model.plurals import counted
 from notifier.model.validation import Fault
 
 _NAMES = {"title": "title", "body": "text", "image_url": "image", "deep_link": "link"}
@@ -63,6 +65,17 @@ def gateway_faults(form: Form, campaign: Campaign) -> Faults:
     for fault in addition_faults(campaign):
         faults.setdefault(field_of(fault.field, form), _in_words(fault))
     return faults
+
+
+def kept_faults(campaign: Campaign, kept: KeptDays, now: datetime) -> Faults:
+    """A start that is later than the files of its run are kept, by field: the run would be cancelled before it."""
+    if start_fault(campaign, kept, now.timestamp()) is None:
+        return {}
+    days, latest = counted(kept.least, "day"), kept.latest_start(now.astimezone(UTC))
+    return {
+        "start": f"Too late: the files of a campaign are kept for {days}. Begin by {latest:%d %B %Y, %H:%M} UTC, or "
+        f"have {kept.parameters} raised by whoever runs this stack."
+    }
 
 
 def _text_faults(form: Form) -> Iterator[tuple[str, str]]:

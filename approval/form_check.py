@@ -5,7 +5,7 @@ from datetime import datetime
 
 from approval.config import Settings
 from approval.form import Faults, Form
-from approval.form_campaign import gateway_faults, read_campaign_of
+from approval.form_campaign import gateway_faults, kept_faults, read_campaign_of
 from approval.goals import Goals
 from approval.payload_sizes import size_faults
 from approval.people import address_of, domains, mail_recipients, may_sign_in, named
@@ -48,7 +48,7 @@ class FormCheck:
         """The form's campaign and audience, and its faults by field. No campaign without a valid form."""
         campaign, faults = read_campaign_of(form, self._now())
         if campaign is not None:
-            faults |= gateway_faults(form, campaign)
+            faults |= gateway_faults(form, campaign) | kept_faults(campaign, self._settings.kept, self._now())
             try:
                 campaign = self._goals.pinned(campaign)
             except MissingText as missing:

@@ -27,6 +27,7 @@ from notifier.lifecycle.final_cut import FinalCut
 from notifier.lifecycle.lane_plan import LanePlan
 from notifier.model.caps import CapDefaults, read_defaults
 from notifier.model.holdout import Holdout
+from notifier.model.kept_days import read_kept_days
 from notifier.model.ledger import Ledger
 from notifier.model.run import Source
 from notifier.model.runtime import Clock
@@ -99,6 +100,7 @@ class Process:
             may_run_sql=not self.settings.require_approval,
             holdout=Holdout(self.settings.holdout_percent, self.settings.holdout_version),
             cap_defaults=self._cap_defaults,
+            kept=lambda: read_kept_days(self.audiences.environment()),
             is_decided=partial(is_decided, ledger=self.ledger, library=self.library),
             now=self.clock.now,
         )

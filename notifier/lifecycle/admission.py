@@ -26,6 +26,7 @@ from notifier.model.campaign import Campaign
 from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.caps import NO_DEFAULTS, CapDefaults, RunCaps, loosened, louder, quiet_in_force, run_caps
 from notifier.model.holdout import NOBODY, Holdout
+from notifier.model.kept_days import KEPT_BY_DEFAULT, KeptDays, says_when, start_fault
 from notifier.model.ledger import Ledger
 from notifier.model.local_time import date_of
 from notifier.model.plurals import counted
@@ -57,6 +58,7 @@ class Admission:
         may_run_sql: SQL in the batch file itself is run; if not, only stored queries are.
         holdout: who gets no campaign, but for tests and essential ones.
         cap_defaults: what the stack sets for campaigns, read once for a run. Raises ValueError: it is set wrongly.
+        kept: for how long the bucket keeps what a run goes on from; read for campaigns that say when they begin.
         is_decided: whether people approved exactly this object, whether or not that is required.
         now: seconds since the epoch.
     """
@@ -75,6 +77,7 @@ class Admission:
         holdout: Holdout = NOBODY,
         cap_defaults: Callable[[], CapDefaults] = lambda: NO_DEFAULTS,
         is_decided: Callable[[Source], bool] = lambda _: False,
+        kept: Callable[[], KeptDays] = lambda: KEPT_BY_DEFAULT,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._library = library
@@ -88,6 +91,7 @@ class Admission:
         self._holdout = holdout
         self._cap_defaults = cap_defaults
         self._is_decided = is_decided
+        self._kept = kept
         self._now = now
 
     def open(self, run: Run, *, begun: bool = False) -> AdmittedCampaign:
@@ -125,6 +129,7 @@ class Admission:
         campaign = self._campaign_of(head)
         # Before anything else can reject the file: people look for its run by the campaign.
         self._ledger.name_campaign(run.run_id, campaign.id)
+        self._check_start(campaign, run)
         admitted = self._as_of_now(run, head, campaign)
         self._judge(admitted)
         self._enter(run, admitted)
@@ -223,6 +228,14 @@ class Admission:
                 "what the stack sets)"
             )
         return caps
+
+    def _check_start(self, campaign: Campaign, run: Run) -> None:
+        """Refuse what the sweeper would cancel before it begins. Raises NotAdmitted."""
+        if not says_when(campaign):
+            return
+        # By the time when the file was dropped, as the sweeper counts: later claims of this run say the same.
+        if fault := start_fault(campaign, self._kept(), run.created_at_ms / 1000):
+            raise NotAdmitted(f"broken campaign: {fault}")
 
     def _exclude_of(self, campaign: Campaign, run: Run) -> tuple[PinnedObject, ...]:
         return self._library.pin_parts(campaign.exclude, run.source.bucket, "exclude") if campaign.exclude else ()

@@ -9,6 +9,7 @@ from notifier.lifecycle.admission import EXEMPT_BELOW, JUDGED_RECORDS, MAX_BROKE
 from notifier.model.audience_counts import OTHER
 from notifier.model.campaign import HUNDREDTHS, Campaign, hundredths
 from notifier.model.campaign_reading import ENDS_BEFORE_THE_WINNER, ends_before_the_winner
+from notifier.model.kept_days import KEPT_BY_DEFAULT, start_fault
 from notifier.model.plurals import counted
 from notifier.model.suspicious_values import warnings_in
 from notifier.model.time_zones import zone_named
@@ -53,6 +54,9 @@ def campaign_warnings(campaign: Campaign, now_s: float, *, exclude_is_read: bool
         yield f"abort_after ({campaign.abort_after.isoformat()}) is over: nothing would be sent"
     elif ends_before_the_winner(campaign, datetime.fromtimestamp(now_s, UTC)):
         yield f"abort_after is {ENDS_BEFORE_THE_WINNER}"
+    # Which days a stack has set nobody asked: whether its worker refuses this is for it to say.
+    if late := start_fault(campaign, KEPT_BY_DEFAULT, now_s):
+        yield f"{late}. This is by the defaults; your stack may keep them longer"
     if hundredths(campaign.control_percent) == HUNDREDTHS:
         yield "control_percent is 100: everybody is in the control group, and nobody gets a push"
 

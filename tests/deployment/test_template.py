@@ -20,6 +20,7 @@ from notifier.composition.settings import Mode, Settings, check_time, read_setti
 from notifier.dynamodb import Items
 from notifier.events.triggers import OWN_PREFIXES
 from notifier.lane_commands import command_lane
+from notifier.model.kept_days import KEPT_BY_DEFAULT, read_kept_days
 from notifier.model.run import Control, LaneState
 from operations.test_files import PREFIX
 from sandbox.intrinsics import Resolver
@@ -432,6 +433,15 @@ def test_a_run_is_over_before_what_it_goes_on_from_is_deleted() -> None:
     assert given == known == {"BatchFileDays", "WorkDays", "ResultDays"}
     settings = read_settings(environment("SweeperFunction"))
     assert (settings.batch_file_days, settings.work_days, settings.result_days) == (30, 30, 180)
+
+
+@pytest.mark.parametrize("function", ["AudienceFunction", "ApprovalFunction"])
+def test_who_refuses_a_late_start_knows_how_long_files_are_kept(function: str) -> None:
+    """The worker reads it from the audience function, where it is always the newest; the pages have it themselves."""
+    variables = transformed()["Resources"][function]["Properties"]["Environment"]["Variables"]
+    given = {name: variables[name] for name in ("BATCH_FILE_DAYS", "WORK_DAYS", "RESULT_DAYS")}
+    assert [value["Ref"] for value in given.values()] == ["BatchFileDays", "WorkDays", "ResultDays"]
+    assert read_kept_days(environment(function)) == KEPT_BY_DEFAULT
 
 
 def test_the_bucket_is_closed() -> None:

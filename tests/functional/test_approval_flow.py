@@ -5,6 +5,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -385,6 +386,22 @@ def test_a_start_that_has_passed_is_asked_about(world: World) -> None:
     assert world.batch_files() == []
     assert bob.post(f"/requests/{id_}/approve", {**decision(bob, id_), "now": "yes"}).status == 303
     assert any("sent now, after its start has passed" in step for step in trail(bob, id_))
+
+
+def test_a_start_that_is_later_than_the_files_are_kept(world: World) -> None:
+    """Its run would be cancelled before it begins: not sent for review."""
+    ann = world.browser(ANN)
+    id_ = new_request(ann, world)
+    ann.post(f"/requests/{id_}/take_back")
+    start = {"timezone": "UTC", "start": f"{world.clock.now + timedelta(days=40):%Y-%m-%dT%H:%M}"}
+    fields = {
+        **FORM,
+        **start,
+        "audience": world.put_audience(),
+        "version": ann.get(f"/requests/{id_}").field("version"),
+    }
+    found = ann.post(f"/requests/{id_}", {**fields, "do": "submit"})
+    assert "Too late: the files of a campaign are kept for 30 days." in found.body
 
 
 def focused(page: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Opening a run: once, from what its file says then, and never again."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from notifier.lifecycle.admitted import STATE, STATE_GONE, AdmittedCampaign, Not
 from notifier.model.caps import NO_DEFAULTS, Cap, CapDefaults, RunCaps
 from notifier.model.cursor import Cursor
 from notifier.model.holdout import Holdout
+from notifier.model.kept_days import KeptDays
 from notifier.model.preparation import PreparationState
 from notifier.model.quiet_hours import Quiet
 from notifier.model.run import Lane, Run, UnfinishedClaim, source_of
@@ -34,11 +36,17 @@ class World:
         self.holdout = Holdout(500)
         self.defaults: CapDefaults | ValueError = NO_DEFAULTS
         self.is_decided = False
+        self.kept: KeptDays | None = None
+        """For how long files are kept; None where nobody may ask."""
 
     def _cap_defaults(self) -> CapDefaults:
         if isinstance(self.defaults, ValueError):
             raise self.defaults
         return self.defaults
+
+    def _kept_days(self) -> KeptDays:
+        assert self.kept is not None, "only a campaign that says when it begins needs this"
+        return self.kept
 
     def open(self, *, begun: bool = False) -> AdmittedCampaign:
         """One hop's opening."""
@@ -53,6 +61,7 @@ class World:
             holdout=self.holdout,
             cap_defaults=self._cap_defaults,
             is_decided=lambda _: self.is_decided,
+            kept=self._kept_days,
         )
         run = self.ledger.read_run("r1")
         assert run is not None
@@ -94,6 +103,32 @@ WINNER = {
     "variants": [{"name": "a", "percent": 90}], "control_percent": 10, "goal": {"name": "opened", "window_h": 24},
     "winner": {"test_percent": 20, "decide_after_h": 24, "decide_by_h": 48},
 }  # fmt: skip
+
+
+DAY_MS = 86_400_000
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        {"not_before": "1970-01-10T00:00:00Z"},
+        {"local_time": {"at": "18:00", "fallback_timezone": "Europe/London", "date": "1970-01-10"}},
+    ],
+)
+def test_a_start_that_is_later_than_the_files_are_kept(start: dict[str, Any]) -> None:
+    """It would be cancelled before it begins: refused at once. By the time of the file, however late it is opened."""
+    world = World()
+    world.library.campaign = PLAIN | start
+    world.kept = KeptDays(batch_files=10)
+    with pytest.raises(NotAdmitted, match=r"^broken campaign: .*kept \(BatchFileDays: 10 days\).* raise BatchFileDays"):
+        world.open()
+    assert world.library.asked == []
+    for kept, created_at_ms in ((KeptDays(batch_files=12), 7), (KeptDays(batch_files=10), 2 * DAY_MS)):
+        world.kept, world.ledger = kept, MemoryLedger(lambda: 5.0)
+        world.ledger.open_run(msgspec.structs.replace(RUN, created_at_ms=created_at_ms))
+        # Local times are prepared first: then it is admitted.
+        with pytest.raises(StillPreparing) if "local_time" in start else nullcontext():
+            world.open()
 
 
 def test_the_decision_on_a_winner_is_entered_before_anything_is_sent() -> None:

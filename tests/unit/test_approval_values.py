@@ -29,9 +29,12 @@ NEEDED = {
 
 def test_settings_are_read_once_and_whole() -> None:
     """Lists become lists, numbers numbers."""
-    settings = read_settings(NEEDED | {"REQUESTERS": "Ann@Example.com, @example.org", "TWO_APPROVERS_ABOVE": "5"})
+    settings = read_settings(
+        NEEDED | {"REQUESTERS": "Ann@Example.com, @example.org", "TWO_APPROVERS_ABOVE": "5", "WORK_DAYS": "9"}
+    )
     assert settings.requesters == ("ann@example.com", "@example.org")
     assert settings.limits.two_approvers_above == 5
+    assert settings.kept.least == 9
 
 
 def test_every_fault_of_the_settings_is_told() -> None:

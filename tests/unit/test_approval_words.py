@@ -2,12 +2,13 @@
 
 import re
 import time
+from datetime import timedelta
 
 import msgspec
 import pytest
 
 from approval.arm_names import arm_name, name_of_copy
-from approval.form_campaign import read_campaign_of
+from approval.form_campaign import kept_faults, read_campaign_of
 from approval.hidden_characters import marked, marked_text
 from approval.left_out import WORDS
 from approval.pages import iso_tag
@@ -18,6 +19,7 @@ from notifier.gateway.carrier import TOO_LARGE
 from notifier.gateway.fcm import verdict as fcm
 from notifier.model import account
 from notifier.model.exchange import NoAnswer
+from notifier.model.kept_days import KEPT_BY_DEFAULT
 from notifier.model.local_time import QUIET, TOO_LATE
 from notifier.sending.carrier import DRY_RUN
 from notifier.sending.withheld_refusals import STOPS
@@ -192,6 +194,19 @@ def test_faults_are_in_plain_words() -> None:
         "variants.0.name": "The control group has this name: choose another one.",
         "control_percent": "Percentages sum to 50, not 100 (variants and control group together).",
     }
+
+
+@pytest.mark.parametrize(("days", "fault"), [(28, False), (29, True)])
+def test_a_start_that_is_later_than_the_files_are_kept(days: int, fault: bool) -> None:
+    """It says until when it may begin, and what has to be raised for more."""
+    start = NOW + timedelta(days=days)
+    campaign, _ = read_campaign_of(typed(name="c", title="Hi", start=f"{start:%Y-%m-%dT%H:%M}", timezone="UTC"), NOW)
+    assert campaign is not None
+    words = (
+        "Too late: the files of a campaign are kept for 30 days. Begin by 19 December 2026, 14:00 UTC, or have "
+        "BatchFileDays and WorkDays raised by whoever runs this stack."
+    )
+    assert kept_faults(campaign, KEPT_BY_DEFAULT, NOW) == ({"start": words} if fault else {})
 
 
 def test_a_start_in_the_past_is_a_fault() -> None:

@@ -246,6 +246,14 @@ def test_a_test_that_is_over_before_its_winner_is_decided(tmp_path: Path) -> Non
     assert any("nothing would go to the remainder" in warning for warning in found["warnings"])
 
 
+def test_a_start_that_is_later_than_files_are_kept(tmp_path: Path) -> None:
+    """Warned of by the defaults: which days a stack has set is not known here."""
+    late = {"not_before": (datetime.now(UTC) + timedelta(days=40)).isoformat()}
+    found = json.loads(run("validate", batch_file(tmp_path, [user(1)], CAMPAIGN | late), "--json").output)
+    assert found["faults"] == []
+    assert any("raise BatchFileDays and WorkDays). This is by the defaults" in warning for warning in found["warnings"])
+
+
 def test_gzip_and_users_first(tmp_path: Path) -> None:
     """A gzipped file whose users come before the campaign is looked at as well."""
     path = tmp_path / "late.json.gz"
