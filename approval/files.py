@@ -1,11 +1,12 @@
 """Approval's objects in S3: audiences, batch files, test files, rows of test runs."""
 
 import gzip
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from approval.request import Written
 from notifier.model.campaign import Part
@@ -13,6 +14,8 @@ from notifier.model.run import source_of
 
 PUT_ATTEMPTS = 4
 """How often a conditional PUT is tried that S3 answers with a conflict."""
+PREPARED = "audiences/prepared/"
+"""Where parts are tagged as unused (`notifier.audience.unused`), and expire after two days."""
 _GONE = ("404", "NoSuchKey", "NoSuchVersion", "NotFound")
 
 
@@ -56,17 +59,34 @@ class Files:
         return answer["Body"].read(), answer["LastModified"]
 
     def changed_parts(self, parts: tuple[Part, ...]) -> tuple[str, ...]:
-        """The keys whose object is no longer the one that was pinned."""
-        changed = []
-        for part in parts:
-            head = self._head(part.key)
-            if head is None or head["ETag"].strip('"') != part.etag:
-                changed.append(part.key)
-        return tuple(changed)
+        """The keys whose pinned object is gone, or is another one.
 
-    def _head(self, key: str) -> Any:
+        A pinned version is read, and sent, after its key has expired or was written over, too.
+        """
+        return tuple(part.key for part in parts if not self._has(part, part.version_id))
+
+    def replaced_parts(self, parts: tuple[Part, ...]) -> tuple[str, ...]:
+        """The keys that have no longer the object that was pinned: it has expired, or was written over."""
+        return tuple(part.key for part in parts if not self._has(part, None))
+
+    def keep(self, parts: tuple[Part, ...]) -> None:
+        """Let parts of a prepared audience be kept as long as any other audience, and not two days. Repeatable."""
+        for part in parts:
+            if part.bucket not in (None, self._bucket) or not part.key.startswith(PREPARED):
+                continue
+            version = {"VersionId": part.version_id} if part.version_id else {}
+            # Nothing is refused for this: a version that expires is kept for as long again.
+            with suppress(ClientError, BotoCoreError):
+                self._client.delete_object_tagging(Bucket=self._bucket, Key=part.key, **version)
+
+    def _has(self, part: Part, version_id: str | None) -> bool:
+        head = self._head(part.key, version_id)
+        return head is not None and head["ETag"].strip('"') == part.etag
+
+    def _head(self, key: str, version_id: str | None) -> Any:
+        version = {"VersionId": version_id} if version_id else {}
         try:
-            return self._client.head_object(Bucket=self._bucket, Key=key)
+            return self._client.head_object(Bucket=self._bucket, Key=key, **version)
         except ClientError as error:
             if error.response["Error"]["Code"] in _GONE:
                 return None

@@ -26,7 +26,7 @@ ASKED_AGAIN_MS = 60_000
 MAX_KEPT = 50
 """Manifests that a process keeps."""
 MAX_CHECKED = 20
-"""Files that are looked at for changes."""
+"""Files, and parts, that are looked at for changes."""
 _NO_ANSWER = "It could not be asked for. Load this page again in a moment."
 _IS_OVER = Attr("state").is_in(
     [PreparationState.PREPARED.value, PreparationState.FAILED.value, PreparationState.CANCELLED.value]
@@ -150,8 +150,9 @@ class Audiences(Table):
         self._function = function
         self._files = files
         self._bucket = bucket
-        self._manifests: dict[str, PreparedAudience] = {}
-        """By key. A manifest never changes; what was deleted is asked for again when the process is new."""
+        self._manifests: dict[str, tuple[int, PreparedAudience]] = {}
+        """By key, with the order that it was read for: another order replaces one whose parts have expired. What was
+        deleted is asked for again when the process is new."""
 
     def seen(self, request: Mapping[str, Any] | None) -> AudienceSeen:
         """The audience of a request, with its latest order."""
@@ -159,23 +160,29 @@ class Audiences(Table):
             return AudienceSeen()
         item = self._get(f"run#{order_id(canonical(request), self._bucket)}", PREPARATION)
         order = preparation_of(item) if item is not None else None
-        prepared = self.prepared(order.manifest) if order is not None and order.manifest else None
+        prepared = self.prepared(order.manifest, order.asked_at_ms) if order is not None and order.manifest else None
         return AudienceSeen(request, order, prepared)
 
-    def prepared(self, key: str) -> PreparedAudience | None:
-        """The prepared audience with this manifest; None where it is gone, or a newer release wrote it."""
-        if key not in self._manifests:
-            found = self._files.manifest(key)
-            if found is None:
-                return None
-            body, made_at = found
-            read = _read(key, body, made_at)
-            if read is None:
-                return None
-            if len(self._manifests) >= MAX_KEPT:
-                self._manifests.pop(next(iter(self._manifests)))
-            self._manifests[key] = read
-        return self._manifests[key]
+    def prepared(self, key: str, asked_at_ms: int = 0) -> PreparedAudience | None:
+        """The prepared audience with this manifest; None where it is gone, or a newer release wrote it.
+
+        Args:
+            asked_at_ms: when the order was given that it is to be as new as; by default it may be of any.
+        """
+        kept = self._manifests.get(key)
+        if kept is not None and kept[0] >= asked_at_ms:
+            return kept[1]
+        found = self._files.manifest(key)
+        if found is None:
+            return None
+        body, made_at = found
+        read = _read(key, body, made_at)
+        if read is None:
+            return None
+        if len(self._manifests) >= MAX_KEPT:
+            self._manifests.pop(next(iter(self._manifests)))
+        self._manifests[key] = (asked_at_ms, read)
+        return read
 
     def order(self, request: Mapping[str, Any], now_s: int) -> None:
         """Have an audience made and counted, unless that is under way. What is prepared already is found quickly."""
@@ -240,7 +247,15 @@ class Audiences(Table):
         """Files of this bucket that are not those any more of which the audience was made."""
         inputs = [one for one in prepared.manifest.inputs if one.bucket == self._bucket][:MAX_CHECKED]
         parts = tuple(Part(one.key, one.bucket, None, one.etag) for one in inputs)
-        return self._files.changed_parts(parts)
+        return self._files.replaced_parts(parts)
+
+    def expired_parts(self, prepared: PreparedAudience) -> tuple[str, ...]:
+        """Its objects that have expired: their versions are kept for some time, which may be too short for a run."""
+        return self._files.replaced_parts(prepared.parts[:MAX_CHECKED])  # the first are the oldest
+
+    def keep(self, prepared: PreparedAudience) -> None:
+        """Let it be kept for as long as a review and a run may take."""
+        self._files.keep(prepared.parts)
 
 
 def _read(key: str, body: bytes, made_at: datetime) -> PreparedAudience | None:

@@ -15,7 +15,7 @@ from approval.form_campaign import read_campaign_of
 from approval.functions import NoAnswer
 from approval.left_out import LeftOutKept
 from approval.people import Person
-from approval.prepared import Audiences, AudienceSeen, LeftOutNow, NoCost, NotKnown
+from approval.prepared import Audiences, AudienceSeen, LeftOutNow, NoCost, NotKnown, PreparedAudience
 from approval.queries import OfferedQuery, Queries
 from approval.request import Counted, Incomplete, Refused, Request, batch_file, parts_request, require
 from approval.schedules import Schedules
@@ -223,7 +223,7 @@ class RequestAudiences:
         return seen if is_newer or seen.is_counting or seen.fault else None
 
     def changed_parts(self, request: Request) -> tuple[str, ...]:
-        """Audience files that have changed since the request was submitted."""
+        """Audience files whose version that the request has pinned is gone."""
         return self._files.changed_parts(request.parts)
 
     def newer_files(self, request: Request) -> tuple[str, ...]:
@@ -285,7 +285,13 @@ class RequestAudiences:
             return f"It could not be counted: {audience.fault}" if audience.fault else "Count it first."
         if changed := self._audiences.changed_since(audience.prepared):
             return f"Changed since it was counted: {', '.join(changed)}. Count it again."
+        if self._audiences.expired_parts(audience.prepared):
+            return "It was counted more than two days ago, and what was counted is not kept so long. Count it again."
         return ""
+
+    def keep(self, audience: PreparedAudience) -> None:
+        """Let an audience that goes into review be kept until it is sent."""
+        self._audiences.keep(audience)
 
 
 def with_exclude(campaign: Campaign | None, exclude: tuple[Part, ...]) -> Campaign | None:

@@ -130,6 +130,8 @@ class RequestService:
         mails = notifications.reviews(after)
         counts = audience.prepared.manifest.counts
         self._looks.keep(id_, after.content_hash, Content(draft.form, counts.users, self._steps.now_ms))
+        # Before it is in review: what nobody would take expires after two days, and a review goes on for longer.
+        self._audiences.keep(audience.prepared)
         _, after = self._store.change(id_, step, self._steps.entry(Step.SUBMITTED, person))
         self._steps.log(Step.SUBMITTED, request_id=id_, by=person.email, content_hash=after.content_hash)
         notifications.send(mails)

@@ -198,15 +198,20 @@ def files(world: World) -> Files:
 
 
 def test_what_has_changed(files: Files, world: World) -> None:
-    """An object that is another one now, or is gone, is named."""
+    """A key that has another object now, or none, is named; a pinned version counts until it is gone itself."""
     key = world.put_audience("a.json", b"[1]")
     other = world.put_audience("b.json", b"[2]")
     heads = {one: world.client("s3").head_object(Bucket=BUCKET, Key=one) for one in (key, other)}
     parts = tuple(Part(one, BUCKET, head["VersionId"], head["ETag"].strip('"')) for one, head in heads.items())
-    assert files.changed_parts(parts) == ()
+    assert files.changed_parts(parts) == files.replaced_parts(parts) == ()
     world.put_audience("a.json", b"[3]")
     world.client("s3").delete_object(Bucket=BUCKET, Key=other)
-    assert files.changed_parts(parts) == (key, other)
+    assert files.replaced_parts(parts) == (key, other)
+    assert files.changed_parts(parts) == ()
+    unversioned = tuple(Part(part.key, part.bucket, None, part.etag) for part in parts)
+    assert files.changed_parts(unversioned) == (key, other)
+    world.client("s3").delete_object(Bucket=BUCKET, Key=other, VersionId=parts[1].version_id)
+    assert files.changed_parts(parts) == (other,)
 
 
 def test_a_batch_file_is_written_once(files: Files) -> None:

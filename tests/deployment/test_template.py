@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from approval.clients import ASK_TIMEOUTS_S
+from approval.files import PREPARED as KEPT_BY_PAGES
 from notifier.audience.unused import PREPARED, UNUSED
 from notifier.composition.settings import Mode, Settings, check_time, read_settings
 from notifier.dynamodb import Items
@@ -411,6 +412,21 @@ def test_prepared_audiences_that_nothing_uses_expire() -> None:
     assert "NoncurrentVersionExpiration" not in rule
 
 
+def test_the_pages_keep_what_is_in_review_and_ask_for_its_versions() -> None:
+    """Else it would expire as unused during the review, and its version could not be found."""
+    template = transformed(Approvers="bob@example.com", MailFrom="push@example.com")
+    allowed = {
+        (action, str(where).partition("${AWS::Region}")[2].rstrip("'}"))
+        for name, statement in statements(template)
+        if name == "ApprovalFunctionRole"
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        for where in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+    }
+    assert ("s3:GetObjectVersion", "/audiences/*") in allowed
+    assert {("s3:DeleteObjectTagging", f"/{PREPARED}*"), ("s3:DeleteObjectVersionTagging", f"/{PREPARED}*")} <= allowed
+    assert KEPT_BY_PAGES == PREPARED
+
+
 def test_a_run_is_over_before_what_it_goes_on_from_is_deleted() -> None:
     """The sweeper knows the days of every prefix that a run that waits reads again when it goes on.
 
@@ -491,7 +507,12 @@ def test_erasing_is_one_functions_right() -> None:
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
         if action.startswith("s3:Delete") or str(statement["Resource"]).endswith("${AWS::Region}/*'}")
     }
-    tags = {("WorkerFunctionRole", "s3:DeleteObjectTagging"), ("WorkerFunctionRole", "s3:DeleteObjectVersionTagging")}
+    # Of prepared audiences: by whoever takes one.
+    tags = {
+        (role, action)
+        for role in ("WorkerFunctionRole", "ApprovalFunctionRole")
+        for action in ("s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging")
+    }
     actions = ("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObjectVersion")
     assert whole - tags == {("PrivacyFunctionRole", action) for action in actions}
     [asked] = [

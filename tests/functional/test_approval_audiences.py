@@ -1,5 +1,6 @@
 """The form's audience: files and named queries, counted by a button, pinned when it is sent for review."""
 
+import json
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -324,3 +325,76 @@ def test_what_an_engine_says_of_a_query(world: World) -> None:
     said = 'queries/follows.sql, line 1, column 8: Referenced column "x" not found <in> FROM (correct the name)'
     assert f"It could not be counted: {said}. crm@example.com looks after it." in page
     assert "<in>" not in ann.get(f"/requests/{id_}").body
+
+
+def part_of(world: World) -> str:
+    """The one part of what was prepared."""
+    [part] = [key for key in world.keys("audiences/prepared/") if "part-" in key]
+    return part
+
+
+def test_a_request_is_approved_after_its_parts_have_expired(world: World) -> None:
+    """On the third day S3 puts a delete marker on the key; the pinned version is there, and is what is sent."""
+    ann = world.browser(ANN)
+    id_ = new_request(ann, world)
+    world.client("s3").delete_object(Bucket=BUCKET, Key=part_of(world))
+    world.clock.forward(days=3)
+    bob = world.browser(BOB)
+    assert "This cannot be approved" not in bob.get(f"/requests/{id_}").body
+    assert bob.post(f"/requests/{id_}/approve", decision(bob, id_)).status == 303
+    assert world.batch_files() == [f"batches/{id_}.json"]
+
+
+def test_a_request_is_not_approved_without_its_versions(world: World) -> None:
+    """What would be sent is gone: the page and the answer say so."""
+    ann = world.browser(ANN)
+    id_ = new_request(ann, world)
+    part = part_of(world)
+    [version] = world.client("s3").list_object_versions(Bucket=BUCKET, Prefix=part)["Versions"]
+    bob = world.browser(BOB)
+    seen = decision(bob, id_)
+    world.client("s3").delete_object(Bucket=BUCKET, Key=part, VersionId=version["VersionId"])
+    assert "This cannot be approved" in bob.get(f"/requests/{id_}").body
+    answer = bob.post(f"/requests/{id_}/approve", seen)
+    assert (answer.status, "The audience is not what was asked for any more" in answer.body) == (409, True)
+
+
+def test_what_is_sent_for_review_does_not_expire_as_unused(world: World) -> None:
+    """The audience function has tagged its parts; by the tag they would be gone after two days."""
+    s3, ann = world.client("s3"), world.browser(ANN)
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    fields = {**FORM, "audience": world.put_audience(), "version": "0"}
+    count(ann, world, id_, fields)
+    part = part_of(world)
+    unused = {"TagSet": [{"Key": "unused", "Value": "true"}]}
+    s3.put_object_tagging(Bucket=BUCKET, Key=part, Tagging=unused)
+    assert ann.post(f"/requests/{id_}", {**fields, "do": "submit"}).status == 303
+    assert s3.get_object_tagging(Bucket=BUCKET, Key=part)["TagSet"] == []
+
+
+def test_a_draft_whose_parts_have_expired_is_counted_again(world: World) -> None:
+    """Said before review, where it can still be changed; the new count is the one that counts, in this process, too."""
+    s3, ann = world.client("s3"), world.browser(ANN)
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    fields = {**FORM, "audience": world.put_audience(), "version": "0"}
+    count(ann, world, id_, fields)
+    old = part_of(world)
+    s3.delete_object(Bucket=BUCKET, Key=old)
+    world.clock.forward(days=3)
+    ann = world.browser(ANN)
+    answer = ann.post(f"/requests/{id_}", {**fields, "do": "submit"})
+    assert (answer.status, "It was counted more than two days ago" in answer.body) == (422, True)
+    # As `audiences.build`: the same audience has the same manifest, which another attempt replaces, with its own parts.
+    version = ann.get(f"/requests/{id_}").field("version")
+    count(ann, world, id_, {**fields, "version": version})
+    [manifest] = [key for key in world.keys("audiences/prepared/") if key.endswith("_manifest.json")]
+    found = json.loads(s3.get_object(Bucket=BUCKET, Key=manifest)["Body"].read())
+    key = old.replace("attempt=1", "attempt=2")
+    put = s3.put_object(Bucket=BUCKET, Key=key, Body=b"{}")
+    s3.delete_object(Bucket=BUCKET, Key=old)
+    found["parts"] = [{**found["parts"][0], "key": key, "version_id": put["VersionId"]}]
+    s3.put_object(Bucket=BUCKET, Key=manifest, Body=json.dumps(found).encode())
+    version = ann.get(f"/requests/{id_}").field("version")
+    assert ann.post(f"/requests/{id_}", {**fields, "version": version, "do": "submit"}).status == 303
+    pinned = Store(world.client("dynamodb"), TABLE).request(id_).parts
+    assert [part.key for part in pinned] == [key]
