@@ -207,7 +207,7 @@ class TestRefused:
         assert (world.lane.account.settled, summary(world).unsettled) == (1500, 500)
 
     def test_cancelled_and_resumed_while_it_is_opened(self) -> None:
-        """What a cancelled run may leave out, the proof that a row can be written, a resumed one needs after all."""
+        """A cancel is final, also where the worker that was to read it is still opening the run."""
         world = World(users(2000))
         refuse(world)
         invoke(world)
@@ -225,8 +225,9 @@ class TestRefused:
             world.clock.time_s += HEARTBEAT_MS / 1000 + 1  # the opening takes long: the lease is renewed each time
 
         world.clock.slept = slept
-        assert process.lane_worker().work(world.run, 0, invocation(world)).status == "stopped"
-        assert (world.lane.control, set(world.phones.asked.values())) == (Control.GO, {1})
+        assert process.lane_worker().work(world.run, 0, invocation(world)).status == "cancelled"
+        assert left == []
+        assert (world.lane.control, set(world.phones.asked.values())) == (Control.CANCEL, {1})
 
     def test_cancelled_when_the_file_breaks(self) -> None:
         """The first claim that reads on meets the fault and the refusal, and ends the run: no other could do better."""
