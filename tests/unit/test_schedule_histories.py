@@ -22,7 +22,7 @@ from schedules.definition import BrokenSchedule, key_of
 from schedules.documents import Documents
 from schedules.drops import Drops
 from schedules.firing import Tick
-from schedules.occurrence_steps import Occurrences, Prepared
+from schedules.occurrence_steps import LATE_S, Occurrences, Prepared
 from schedules.overview import Overview
 from schedules.store import ScheduleItem, ScheduleState
 from schedules.timetable import Occurrence
@@ -242,6 +242,12 @@ class History:
         assert tick.was_awake, "a run of a paused schedule"
         assert stamp not in self.rejected, "a run of a rejected time"
         assert self.sent_bodies.setdefault(key, body) == body, "two runs of one time"
+        one = self.store.read_occurrence(NAME, stamp)
+        assert one is not None
+        # catch_up_s, and how late the last step may be; of one that was decided on since then.
+        decided = one.decision == "approve"
+        since_ms = one.due_at_ms if decided else one.fires_at_ms
+        assert self.clock.s * 1000 - since_ms <= (3_600 + LATE_S + 60) * 1000, "long after its time"
         title = json.loads(body)["campaign"]["message"]["title"]
         [digest] = [digest for digest, text in BODIES.items() if f'"title": "{title}"'.encode() in text]
         assert digest == self.fired_hashes[stamp], "another definition than the one that was fired"
