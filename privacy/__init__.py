@@ -10,7 +10,9 @@ An erasure leaves the proofs of all runs valid.
 - `id_shapes`: where in a text an id may be, of which only a hash is known; `suspicion`: whether an erased user may be
   where no `user_id` says so.
 - `places`: every prefix and table of the stack, and what becomes of an erased user there.
-- `runs`: which runs are over, and which objects each of them sent; `waiting`: those that an erasure waits for.
+- `versions`: all versions of the bucket's objects; `under_way`: what the table says of runs, preparations, occurrences.
+- `runs`: which runs are over, which objects each of them sent, and what is still needed; `waiting`: what an erasure
+  waits for.
 - `run_eraser`: replaces the objects of one run, and writes its tombstone.
 - `counted`: the hashes by which caps count users.
 - `erase`: the whole stack in one pass.
