@@ -3,7 +3,7 @@
 import gzip
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -34,6 +34,14 @@ class RowSeen(msgspec.Struct, frozen=True):
     status: int | None = None
 
 
+class ManifestRead(NamedTuple):
+    """A manifest's bytes, when they were written, and their version; "" in a bucket without versions."""
+
+    body: bytes
+    made_at: datetime
+    version_id: str
+
+
 class Files:
     """Reads and writes the bucket.
 
@@ -48,15 +56,24 @@ class Files:
 
     # -- audiences ----------------------------------------------------------------------------------------------------
 
-    def manifest(self, key: str) -> tuple[bytes, datetime] | None:
-        """A prepared audience's manifest, and when it was written; None where it is gone."""
+    def manifest(self, key: str, version_id: str = "") -> "ManifestRead | None":
+        """A prepared audience's manifest; None where it is gone.
+
+        Args:
+            version_id: the version to read where the key has none any more.
+        """
+        found = self._get(key) or (self._get(key, VersionId=version_id) if version_id else None)
+        if found is None:
+            return None
+        return ManifestRead(found["Body"].read(), found["LastModified"], found.get("VersionId", ""))
+
+    def _get(self, key: str, **version: str) -> Any:
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            return self._client.get_object(Bucket=self._bucket, Key=key, **version)
         except ClientError as error:
             if error.response["Error"]["Code"] in _GONE:
                 return None
             raise
-        return answer["Body"].read(), answer["LastModified"]
 
     def changed_parts(self, parts: tuple[Part, ...]) -> tuple[str, ...]:
         """The keys whose pinned object is gone, or is another one.

@@ -10,7 +10,7 @@ from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import BotoCoreError, ClientError
 
 from approval.audience_form import canonical
-from approval.files import Files
+from approval.files import Files, ManifestRead
 from approval.reasons import without_commands
 from approval.table import Table
 from notifier.dynamodb import IS_NEW, condition_of, is_refused, item_of
@@ -55,11 +55,12 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class PreparedAudience(msgspec.Struct, frozen=True):
-    """A prepared audience. `made_at_ms` is when it was counted."""
+    """A prepared audience. `made_at_ms` is when it was counted, `version_id` of the manifest's object."""
 
     key: str
     made_at_ms: int
     manifest: Manifest
+    version_id: str = ""
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -163,20 +164,20 @@ class Audiences(Table):
         prepared = self.prepared(order.manifest, order.asked_at_ms) if order is not None and order.manifest else None
         return AudienceSeen(request, order, prepared)
 
-    def prepared(self, key: str, asked_at_ms: int = 0) -> PreparedAudience | None:
+    def prepared(self, key: str, asked_at_ms: int = 0, version_id: str = "") -> PreparedAudience | None:
         """The prepared audience with this manifest; None where it is gone, or a newer release wrote it.
 
         Args:
             asked_at_ms: when the order was given that it is to be as new as; by default it may be of any.
+            version_id: of the manifest that was pinned: it stays when its key has expired.
         """
         kept = self._manifests.get(key)
         if kept is not None and kept[0] >= asked_at_ms:
             return kept[1]
-        found = self._files.manifest(key)
+        found = self._files.manifest(key, version_id)
         if found is None:
             return None
-        body, made_at = found
-        read = _read(key, body, made_at)
+        read = _read(key, found)
         if read is None:
             return None
         if len(self._manifests) >= MAX_KEPT:
@@ -258,8 +259,8 @@ class Audiences(Table):
         self._files.keep(prepared.parts)
 
 
-def _read(key: str, body: bytes, made_at: datetime) -> PreparedAudience | None:
-    manifest = msgspec.json.decode(body, type=Manifest)
+def _read(key: str, found: ManifestRead) -> PreparedAudience | None:
+    manifest = msgspec.json.decode(found.body, type=Manifest)
     if manifest.version > MANIFEST_VERSION:
         return None
-    return PreparedAudience(key, int(made_at.timestamp() * 1000), manifest)
+    return PreparedAudience(key, int(found.made_at.timestamp() * 1000), manifest, found.version_id)

@@ -119,8 +119,8 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     """One request. All times in milliseconds since the epoch; `version` counts its writes.
 
     `campaign` and `parts` are the content that approvers decide on: made from the form when it was submitted.
-    `manifest` is the key of the prepared audience that has the parts. It is empty where the release before has pinned
-    the files that were chosen.
+    `manifest` is the key of the prepared audience that has the parts, `manifest_version` its version. The key is empty
+    where the release before has pinned the files that were chosen.
     """
 
     id: str
@@ -141,6 +141,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     copied_from: str = ""
     users: int | None = None
     manifest: str = ""
+    manifest_version: str = ""
 
     @property
     def title(self) -> str:
@@ -214,10 +215,11 @@ def needs_tick(repeated_tokens: int, devices: int) -> bool:
 
 
 class PinnedAudience(msgspec.Struct, frozen=True):
-    """A prepared audience: its objects, and the key of the manifest that says what they are."""
+    """A prepared audience: its objects, and the key and version of the manifest that says what they are."""
 
     parts: tuple[Part, ...]
     manifest: str
+    manifest_version: str = ""
 
 
 def created(id_: str, by: str, now_ms: int, limits: Limits, form: Form = Form(), copied_from: str = "") -> Request:  # noqa: B008
@@ -258,6 +260,7 @@ def submitted(
         campaign=campaign,
         parts=audience.parts,
         manifest=audience.manifest,
+        manifest_version=audience.manifest_version,
         approvals=(),  # of an earlier review of this request: they were for other content
         submitted_at_ms=now_ms,
         expires_at_ms=now_ms + limits.review_days * DAY_MS,
@@ -275,6 +278,7 @@ def taken_back(request: Request, by: str, now_ms: int, limits: Limits) -> Reques
         campaign=None,
         parts=(),
         manifest="",
+        manifest_version="",
         approvals=(),
         submitted_at_ms=None,
         expires_at_ms=now_ms + limits.draft_days * DAY_MS,

@@ -160,11 +160,17 @@ class RequestAudiences:
         if request.campaign is None:
             return self.audience_of_form(request.form)
         if request.manifest:
-            prepared = self._audiences.prepared(request.manifest)
+            prepared = self._pinned(request)
             return AudienceSeen(prepared.manifest.request if prepared else None, None, prepared)
         # Submitted to the release before, which pinned the files themselves and counted them in another way. They can
         # be counted again, and are sent as they were pinned.
         return self._audiences.seen(parts_request(request))
+
+    def _pinned(self, request: Request) -> PreparedAudience | None:
+        """The prepared audience that a request has pinned; once its key has expired, by its version."""
+        if not request.manifest:
+            return None
+        return self._audiences.prepared(request.manifest, version_id=request.manifest_version)
 
     def left_out_now(self, id_: str, person: Person) -> LeftOutNow:
         """How many of a request's counted audience would be left out if it were sent now.
@@ -205,7 +211,7 @@ class RequestAudiences:
         request = self._store.request(id_)
         is_mine = is_same_person(person.email, request.requester)
         require(is_mine or person.is_approver, "Only the requester and approvers can have it counted.")
-        prepared = self._audiences.prepared(request.manifest) if request.manifest else None
+        prepared = self._pinned(request)
         if prepared is None or not self._audiences.changed_since(prepared):
             raise Refused("Its files have not changed since it was counted.")
         if self._is_paid(request.form):
@@ -215,7 +221,7 @@ class RequestAudiences:
 
     def newer_audience(self, request: Request) -> AudienceSeen | None:
         """The audience as it is now, where that was counted after the one that was pinned, or is being counted."""
-        pinned = self._audiences.prepared(request.manifest) if request.manifest else None
+        pinned = self._pinned(request)
         if pinned is None:
             return None
         seen = self._audiences.seen(pinned.manifest.request)
@@ -228,7 +234,7 @@ class RequestAudiences:
 
     def newer_files(self, request: Request) -> tuple[str, ...]:
         """Files that have changed since the audience was made of them. What is sent is what was counted."""
-        prepared = self._audiences.prepared(request.manifest) if request.manifest else None
+        prepared = self._pinned(request)
         return self._audiences.changed_since(prepared) if prepared is not None else ()
 
     def counted(self, request: Request) -> Counted | None:

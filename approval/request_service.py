@@ -117,7 +117,7 @@ class RequestService:
             raise Incomplete(faults)
         if not self._access.is_within("review", id_, REVIEWS_PER_WINDOW, WINDOW_S, self._steps.now_ms // 1000):
             raise Refused("This was sent for review several times just now. Wait ten minutes, then send it again.")
-        pinned = PinnedAudience(audience.prepared.parts, audience.prepared.key)
+        pinned = PinnedAudience(audience.prepared.parts, audience.prepared.key, audience.prepared.version_id)
 
         def step(request: Request) -> Request:
             # The campaign was read from this version of the form: another one was not checked.

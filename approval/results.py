@@ -86,10 +86,10 @@ class Results(Table):
             return Counted(asked_at_ms, step=order.progress)
         if order.state is not PreparationState.PREPARED:
             return Counted(asked_at_ms, fault=without_commands(order.reason) or "it ended without a reason")
-        body = self._files.manifest(order.manifest)
-        if body is None:
+        read = self._files.manifest(order.manifest)
+        if read is None:
             return Counted(asked_at_ms, fault="this count is not kept any more: count again")
-        return Counted(asked_at_ms, found=msgspec.json.decode(body[0], type=ConversionCounts))
+        return Counted(asked_at_ms, found=msgspec.json.decode(read.body, type=ConversionCounts))
 
     def decision(self, run_id: str) -> DecisionItem | None:
         """The decision on a test's winner; None for a run that is no test."""

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from approval.app import App
 from approval.request import Step
 from approval.store import AuditEntry, Store
 from audiences.engines.port import Place, Query, QueryFault
@@ -333,12 +334,16 @@ def part_of(world: World) -> str:
     return part
 
 
-def test_a_request_is_approved_after_its_parts_have_expired(world: World) -> None:
-    """On the third day S3 puts a delete marker on the key; the pinned version is there, and is what is sent."""
+@pytest.mark.parametrize("expired", ["its parts", "all of it"])
+def test_a_request_is_approved_after_its_audience_has_expired(world: World, expired: str) -> None:
+    """S3 puts delete markers on the keys; the pinned versions are there, and are what is shown, and sent."""
     ann = world.browser(ANN)
     id_ = new_request(ann, world)
-    world.client("s3").delete_object(Bucket=BUCKET, Key=part_of(world))
+    for key in [part_of(world)] if expired == "its parts" else world.keys("audiences/prepared/"):
+        world.client("s3").delete_object(Bucket=BUCKET, Key=key)
     world.clock.forward(days=3)
+    # Another process, which has read nothing yet.
+    world.app = App(world.settings, world.client, world.clock, key=b"k" * 32, send_mail=world.mailbox.send)
     bob = world.browser(BOB)
     assert "This cannot be approved" not in bob.get(f"/requests/{id_}").body
     assert bob.post(f"/requests/{id_}/approve", decision(bob, id_)).status == 303
