@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -357,7 +358,8 @@ def test_times_and_pace_are_kept(trial: Trial, tmp_path: Path) -> None:
     late = {"campaign": campaign(recipe) | {"abort_after": "2020-01-01T00:00:00Z"}, "users": list(users(recipe))}
     lane = finish(trial, drop_json(trial, tmp_path, "late-run", late))
     assert lane.status == "aborted"
-    early = late | {"campaign": campaign(Recipe(campaign_id="too-early")) | {"not_before": "2999-01-01T00:00:00Z"}}
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    early = late | {"campaign": campaign(Recipe(campaign_id="too-early")) | {"not_before": tomorrow}}
     run_id = drop_json(trial, tmp_path, "early-run", early)
     for resting in trial.follow(run_id, PATIENCE_S, every_s=0.1):
         if resting is not None and resting.status == "resting":
