@@ -78,7 +78,7 @@ class Decisions:
     def _require_unchanged(self, request: Request) -> None:
         if changed := self._audiences.changed_parts(request):
             names = ", ".join(changed)
-            raise Refused(f"The audience is not what was asked for any more. Changed since then: {names}")
+            raise Refused(f"The audience is not what was asked for any more. Gone or changed since then: {names}")
 
     def _late(self, request: Request, way_out: str) -> str:
         """For how many the hour is past by their own clocks. Raises Refused where the run would be refused for it."""
@@ -165,15 +165,11 @@ class Decisions:
             # Also where this click changed nothing: the call that approved it may have ended before it wrote the file.
             if after is before and after.written is None:
                 self._require_sendable(after, person, now_ticked=now_ticked)
-            after = self.write(after, person)
-            if before.state is State.IN_REVIEW:
-                notifications.decided(after)
-                notifications.announce(announcements.decided(after, notifications.base_url))
-                self._steps.note_unsent(id_, person, notifications)
+            after = self.write(after, person, notifications)
         return after
 
-    def write(self, request: Request, person: Person) -> Request:
-        """Write the batch file of an approved request, once, and store its run in the request."""
+    def write(self, request: Request, person: Person, notifications: Notifications) -> Request:
+        """Write the batch file of an approved request, once, store its run in the request, and mail who asked."""
         if request.written is not None or request.campaign is None or request.state is not State.APPROVED:
             return request
         # Three writes, and a crash may come after each: the approval, the file, the request. Each can be repeated
@@ -199,9 +195,16 @@ class Decisions:
         )
         if after is not before:
             self._steps.log(Step.WRITTEN, request_id=request.id, run_id=result.run_id)
+            # Of two calls that write it one stores it, and says so; a call that was cut off before has said nothing.
+            self._say_decided(after, person, notifications)
         return after
 
-    def finish(self, id_: str, person: Person, *, now_ticked: bool = False) -> Request:
+    def _say_decided(self, request: Request, person: Person, notifications: Notifications) -> None:
+        notifications.decided(request)
+        notifications.announce(announcements.decided(request, notifications.base_url))
+        self._steps.note_unsent(request.id, person, notifications)
+
+    def finish(self, id_: str, person: Person, notifications: Notifications, *, now_ticked: bool = False) -> Request:
         """Write the batch file of an approved request whose last approval ended before it was written.
 
         Args:
@@ -214,7 +217,7 @@ class Decisions:
         )
         if request.written is None and request.state is State.APPROVED:
             self._require_sendable(request, person, now_ticked=now_ticked)
-        return self.write(request, person)
+        return self.write(request, person, notifications)
 
     def reject(self, id_: str, person: Person, comment: str, notifications: Notifications) -> Request:
         """Reject with a reason, and mail it to the requester."""
@@ -222,7 +225,5 @@ class Decisions:
         after = self._steps.take(
             id_, person, Step.REJECTED, lambda r: rules.rejected(r, person.email, self._steps.now_ms, comment), comment
         )
-        notifications.decided(after)
-        notifications.announce(announcements.decided(after, notifications.base_url))
-        self._steps.note_unsent(id_, person, notifications)
+        self._say_decided(after, person, notifications)
         return after

@@ -34,6 +34,7 @@ DONE = {
     "newer": "The new one is being counted. Load this page again in a moment.",
     "reject": "Rejected. The requester got a mail.",
     "finish": "Handed over for sending.",
+    "finish_unsent": "Handed over for sending. The requester got no mail.",
     "test": "Test pushes were sent for. What became of each is shown below.",
     "pause": "Pause was asked for. It takes a few seconds; this page follows it.",
     "resume": "Resume was asked for. It takes a few seconds; this page follows it.",

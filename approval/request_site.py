@@ -200,7 +200,7 @@ class RequestSite:
             case "reject":
                 decisions.reject(id, person, call.one("comment"), notifications)
             case "finish":
-                decisions.finish(id, person, now_ticked=call.one("now") == "yes")
+                decisions.finish(id, person, notifications, now_ticked=call.one("now") == "yes")
             case "count" | "newer":
                 steps: dict[str, Callable[[str, Person], object]] = {
                     "count": self._audiences.count,

@@ -202,15 +202,17 @@ def test_a_reminder_that_would_reach_nobody(endpoint: str) -> None:
     assert [mail["to"] for mail in world.mailbox.mails if mail["subject"].startswith("Reminder")] == [BOB]
 
 
-def test_a_prepared_audience_that_is_gone_cannot_be_approved(world: World) -> None:
-    """Other bytes than those that were counted are never sent: the page says so, and the approval is refused."""
+def test_what_is_written_over_a_prepared_audience_is_not_sent(world: World) -> None:
+    """Other bytes than those that were counted are never sent: the batch file names the version that was counted."""
     id_ = new_request(world.browser(ANN), world)
     bob = world.browser(BOB)
     [key] = [key for key in world.keys("audiences/prepared/") if key.endswith(".jsonl")]
+    counted = world.client("s3").head_object(Bucket=BUCKET, Key=key)["VersionId"]
     world.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"{}\n{}")
-    assert "This cannot be approved" in bob.get(f"/requests/{id_}").body
-    assert approve(bob, id_) == 409
-    assert world.batch_files() == []
+    assert "This cannot be approved" not in bob.get(f"/requests/{id_}").body
+    assert approve(bob, id_) == 303
+    sent: Any = batch(world, id_)["audience"]
+    assert [part["version_id"] for part in sent["parts"]] == [counted]
 
 
 def test_however_many_click_there_is_one_file_and_one_run(world: World) -> None:
@@ -264,13 +266,16 @@ def cut_off(world: World, bob: Browser, id_: str) -> None:
 
 
 def test_an_approval_cut_off_in_the_middle_is_finished(world: World) -> None:
-    """S3 fails after the decision was kept: the page offers to write the file, and it is written once."""
+    """S3 fails after the decision was kept: the page offers to write the file, and it is written, and mailed, once."""
     id_ = new_request(world.browser(ANN), world)
     bob = world.browser(BOB)
     cut_off(world, bob, id_)
     assert "not handed over" in bob.get(f"/requests/{id_}").body
-    assert bob.post(f"/requests/{id_}/finish").status == 303
+    world.mailbox.mails.clear()
+    for _ in range(2):
+        assert bob.post(f"/requests/{id_}/finish").status == 303
     assert world.batch_files() == [f"batches/{id_}.json"]
+    assert [(mail["to"], mail["subject"]) for mail in world.mailbox.mails] == [(ANN, "Approved: tinie-1")]
 
 
 def test_what_was_cut_off_is_sent_days_later_only_if_an_approver_says_so(world: World) -> None:
