@@ -20,6 +20,7 @@ The modules in the order of a run:
 - `arms`, `holdout`, `remainder`: which arm a user is in, who gets no campaign, who is tested and who gets the winner.
 - `caps`: how many campaigns of a group a user may get in so many days.
 - `time_zones`, `local_time`, `quiet_hours`: time zones by their names, when each user may be asked, and when none.
+- `kept_days`: how late a campaign may begin, by how long its files are kept.
 - `run`, `ledger`, `cursor`, `runtime`: the state of a run and its lanes, and how long an invocation may work.
 - `exchange`, `outcome`: a request to a gateway, what its answer means, and the rows that a run writes.
 - `lane_membership`: the lanes that share a rate.
@@ -28,6 +29,7 @@ The modules in the order of a run:
 - `mailbox`: whether two addresses are one person's.
 - `health`: whether an endpoint accepts any device.
 - `account`, `summary`, `speed`: the counts of a run, and what holds it back.
+- `rewritten`: what a file says of itself that an erasure has written in another one's place.
 - `store_error`: what an error of S3 or DynamoDB means.
 - `log`, `plurals`: log actions, and nouns with numbers.
 """

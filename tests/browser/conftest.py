@@ -77,7 +77,9 @@ def not_allowed(office: Office, recorder: Recorder) -> list[Call]:
 def office(chromium: str, recorder: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """One stack for the approval pages, which sends only what was approved; every test makes its own requests."""
     variables = {"AWS_ENDPOINT_URL": recorder.url}
-    setting = Setting(schedule_every_s=4, variables=variables, parameters={"RequireApproval": "true"})
+    # Starts are typed as days that read the same in every order, years ahead: the files are kept until then.
+    kept = dict.fromkeys(("BatchFileDays", "WorkDays", "ResultDays"), "9000")
+    setting = Setting(schedule_every_s=4, variables=variables, parameters={"RequireApproval": "true", **kept})
     with Office.start(tmp_path_factory.mktemp("office"), setting) as started:
         recorder.before(started.trial.sandbox.endpoint_url)
         started.put_forward()
