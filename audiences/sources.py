@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
@@ -132,7 +132,7 @@ def _files_under(folder: Path, depth: int | None = None) -> Iterator[tuple[str, 
     """
     met = set[tuple[int, int]]()
     # With links to folders: their users would be lost without a word.
-    for where, folders, files in os.walk(folder, followlinks=True):
+    for where, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         relative = Path(where).relative_to(folder)
         place = Path(where).stat()
         # Met before: by a link, which may lead to a folder above it and would have no end.
@@ -145,6 +145,11 @@ def _files_under(folder: Path, depth: int | None = None) -> Iterator[tuple[str, 
         for path in (Path(where, file) for file in files):
             if path.is_file():
                 yield (relative / path.name).as_posix(), path.stat().st_size
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """Raise AudienceFault for a folder that cannot be read: its users would be lost without a word."""
+    raise AudienceFault(f"{error.filename}: {error.strerror}", "check who may read it") from None
 
 
 def _keys_of(client: "S3Client", bucket: str, key: str) -> Iterator[tuple[str, str]]:
@@ -170,7 +175,8 @@ def _chosen(listed: Iterable[tuple[str, int]], prefix: str, glob: str | None, wh
         # `_temporary` is of a job of Hadoop's or Spark's that is still writing, or has failed; a folder whose name
         # begins with a dot is a tool's own (`.ipynb_checkpoints`). Consoles write an empty object for a folder, and an
         # empty file has no rows.
-        *folders, name = found.removeprefix(prefix).split("/")
+        # Of whole names: a wildcard may stand within the name of a folder.
+        *folders, name = found.removeprefix(prefix[: prefix.rfind("/") + 1]).split("/")
         is_aside = any(one == "_temporary" or one.startswith(".") for one in folders)
         if size and not is_aside and _is_data(name) and matches(found):
             taken.append(found)

@@ -167,7 +167,8 @@ def ends_before_the_winner(campaign: Campaign, begins: datetime) -> bool:
     """
     if campaign.winner is None or campaign.abort_after is None or campaign.abort_after <= begins:
         return False
-    return campaign.abort_after <= begins + timedelta(hours=campaign.winner.decide_after_h)
+    # As a difference: a date as late as a calendar has it has none behind it.
+    return campaign.abort_after - begins <= timedelta(hours=campaign.winner.decide_after_h)
 
 
 def _percent_faults(campaign: Campaign) -> Iterator[Fault]:

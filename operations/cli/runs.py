@@ -30,6 +30,10 @@ PART_BYTES = 16 * 1024 * 1024
 NO_SUCH_RUN = "there is no such run"
 ANY_TIME_MS = 2**53
 """Later than any lane is due. Only lanes that continue by themselves have such a time."""
+UNREADABLE = (LedgerTooNew, ValueError, LookupError)
+"""What reading a lane raises of a newer release, or damaged."""
+CANNOT_READ = "this release cannot read the run"
+USE_ITS_RELEASE = "use the one that began it"
 FAILED = "failed"
 """The answer of a run that a command over several did not reach."""
 
@@ -117,7 +121,10 @@ def upload(cloud: Cloud, path: Path, key: str) -> str:
 
 def _check_is_new(cloud: Cloud, run_id: str) -> None:
     """Raise CommandError where the object's run is over, or waits for a person: the worker would do nothing."""
-    lanes = cloud.ledger.lanes_of(run_id)
+    try:
+        lanes = cloud.ledger.lanes_of(run_id)
+    except UNREADABLE:
+        raise CommandError(ExitCode.NOT_FINE, f"run {run_id} of this file: {CANNOT_READ}", USE_ITS_RELEASE) from None
     if not lanes:
         return
     whole = as_one(lanes)
@@ -232,10 +239,10 @@ def _control(cloud: Cloud, action: str, run_ids: list[str], by: str | None, *, a
     for run_id in run_ids:
         try:
             answer = _said(cloud, action, cloud.command(action, run_id, who(by)))
-        except (ClientError, BotoCoreError, CommandError) as error:
+        except (ClientError, BotoCoreError, CommandError, *UNREADABLE) as error:
+            failed = _failed(error)
             if len(run_ids) == 1:
-                raise
-            failed = as_command_error(error)
+                raise failed from None
             answer = {"status": FAILED, "run_id": run_id, "reason": failed.problem, "mend": failed.mend}
         answers.append(answer)
         if not as_json:
@@ -251,15 +258,21 @@ def _control(cloud: Cloud, action: str, run_ids: list[str], by: str | None, *, a
         raise typer.Exit(ExitCode.NOT_FOUND if set(refused) == {NO_SUCH_RUN} else ExitCode.NOT_FINE)
 
 
+def _failed(error: Exception) -> CommandError:
+    """Why a run did not get its command. Where Lambda has no room the ledger is read here, and may not be readable."""
+    if isinstance(error, UNREADABLE):
+        return CommandError(ExitCode.UNREACHABLE, CANNOT_READ, USE_ITS_RELEASE)
+    return as_command_error(error)
+
+
 def _said(cloud: Cloud, action: str, answer: dict[str, Any]) -> dict[str, Any]:
     """An answer, of a command that was refused with the reason that the ledger knows."""
     if answer["status"] != "refused":
         return answer
     try:
         lanes = cloud.ledger.lanes_of(answer["run_id"])
-    except (LedgerTooNew, ValueError, LookupError):
-        # Of a newer release, or damaged.
-        return answer | {"reason": "this release cannot read the run: use the one that began it"}
+    except UNREADABLE:
+        return answer | {"reason": f"{CANNOT_READ}: {USE_ITS_RELEASE}"}
     if not lanes:
         reason = NO_SUCH_RUN
     elif (whole := as_one(lanes)).state is LaneState.DONE:

@@ -1,6 +1,8 @@
 """Audiences out of S3 and into S3, by the real client: pinned before they are read, the manifest written once."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -242,15 +244,19 @@ def test_names(client: Any, bucket: str, stored: list[dict[str, Any]]) -> None:
             keys(name)
 
 
-FOLDER = ("a.csv", "de/b.jsonl", "de/at/c.json.gz", "_temporary/0/d.csv", ".ipynb_checkpoints/e.csv", "f.csv.crc")
+FOLDER = (
+    "a.csv", "de/b.jsonl", "de/at/c.json.gz", "_temporary/0/d.csv", ".ipynb_checkpoints/e.csv", "f.csv.crc",
+    "out.2026/u/g.tsv", "outb/u/g.tsv",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("", ["a.csv", "de/at/c.json.gz", "de/b.jsonl"]),
+        ("", ["a.csv", "de/at/c.json.gz", "de/b.jsonl", "out.2026/u/g.tsv", "outb/u/g.tsv"]),
         ("*", ["a.csv"]),
-        ("**", ["a.csv", "de/at/c.json.gz", "de/b.jsonl"]),
+        ("**", ["a.csv", "de/at/c.json.gz", "de/b.jsonl", "out.2026/u/g.tsv", "outb/u/g.tsv"]),
+        ("out*/u/g.tsv", ["out.2026/u/g.tsv", "outb/u/g.tsv"]),
         ("**/*.js*", ["de/at/c.json.gz", "de/b.jsonl"]),
         ("d*/*", ["de/b.jsonl"]),
         ("d**.gz", ["de/at/c.json.gz"]),
@@ -272,6 +278,24 @@ def test_a_folder_here_means_what_its_name_means_in_s3(
     for before in ("", "./", f"{tmp_path}/", f"../{tmp_path.name}/"):
         here = local_files([f"{before}day-2/{name}"])
         assert [one.path.resolve().relative_to(tmp_path.resolve() / "day-2").as_posix() for one in here] == meant
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its users would be lost without a word: a file beside it may be read."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.csv").write_text("x")
+    listed = os.scandir
+
+    def refused(path: Any) -> Any:
+        if Path(path).name == "b":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    for asked in (f"{tmp_path}", f"{tmp_path}/*/x.csv"):
+        with pytest.raises(AudienceFault, match=f"{tmp_path}/b: Permission denied"):
+            local_files([asked])
 
 
 def test_an_object_replaced_after_it_was_pinned(

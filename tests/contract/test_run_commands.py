@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import typer
+from botocore.exceptions import ClientError
 
 from notifier.model.run import COMMANDS, REFUSED, Control, Run, source_of
 from operations.cli import runs
@@ -21,11 +22,14 @@ class Stack(Cloud):
     """A stack whose control function does its work, but for the runs that are `out_of_reach`."""
 
     out_of_reach: frozenset[str] = frozenset()
+    has_room = True
     nudged = 0
 
     def control(self, event: Mapping[str, Any], *, wait: bool = True) -> dict[str, Any]:
         """What the function would answer."""
         run_id = event["run_id"]
+        if not self.has_room:
+            raise ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
         if run_id in self.out_of_reach:
             raise CommandError(ExitCode.UNREACHABLE, "the control function failed: Task timed out", "look at its logs")
         lanes = self.ledger.control_run(run_id, COMMANDS[event["action"]], event["by"])
@@ -88,6 +92,23 @@ def test_a_run_that_cannot_be_read_is_among_all(stack: Stack, change: dict[str, 
     assert runs.alive(stack) == ["odd", "r0", "r1", "r2"]
     stack.ledger.control_run("r2", Control.PAUSE, "ann")
     assert runs.alive(stack) == ["odd", "r0", "r1"]
+    # Its object is not nudged with words that nobody understands.
+    with pytest.raises(CommandError, match="run odd of this file: this release cannot read the run"):
+        runs._check_is_new(stack, "odd")
+
+
+def test_all_are_paused_by_the_ledger_but_one_that_is_damaged(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where Lambda has no room, the command line writes to the ledger, and has to read the lanes itself."""
+    client, table = stack.client("dynamodb"), stack.deployment.table
+    item = client.get_item(TableName=table, Key={"pk": {"S": "run#r0"}, "sk": {"S": "lane#0000"}})["Item"]
+    client.put_item(TableName=table, Item=item | {"pk": {"S": "run#odd"}, "account": {"S": "{"}})
+    stack.has_room = False
+    with pytest.raises(typer.Exit) as ended:
+        runs._control(stack, "pause", runs.alive(stack), "ann", as_json=True)
+    assert ended.value.exit_code == ExitCode.UNREACHABLE
+    answers = {answer["run_id"]: answer for answer in json.loads(capsys.readouterr().out)}
+    assert answers.pop("odd")["reason"] == "this release cannot read the run"
+    assert [answer["control"] for answer in answers.values()] == ["pause"] * 3
     # Refused, it is said why, and nothing of the inside.
     refused = {"status": "refused", "run_id": "odd", "reason": "it is refused"}
     assert "this release cannot read the run" in runs._said(stack, "pause", refused)["reason"]

@@ -119,6 +119,10 @@ def test_a_plain_file_and_a_prepared_audience_leave_out_the_same() -> None:
             {"not_before": "2026-12-01T09:00:00Z", "abort_after": "2026-12-02T09:00:00Z"},
             "campaign.abort_after: over before the winner is decided: nothing would go to the remainder",
         ),
+        (
+            {"not_before": "9999-12-31T23:59:59Z", "abort_after": "9999-12-31T23:59:59.5Z"},
+            "campaign.abort_after: over before the winner is decided",
+        ),
         ({"test": True}, "campaign.winner: a test push has no winner"),
         ({"id": "c" * 119}, "campaign.id: longer than 118"),
         ({"winner": None, "remainder_of": "r"}, "campaign.remainder_of: there is no winner"),
