@@ -163,9 +163,10 @@ class Open:
 
 
 def _in_words(preparation: str) -> str:
-    """An occurrence, by the name of its preparation."""
-    _, name, stamp, _ = preparation.split(":")
-    return f"the schedule {name} of {stamp}"
+    """An occurrence, or a preview of one, by the name of its preparation. Of any other form it raises nothing."""
+    name, _, rest = preparation.partition(":")[2].partition(":")
+    stamp, _, attempt = rest.partition(":")
+    return f"the schedule {name} of {stamp}" if attempt else f"a preview of the schedule {name}"
 
 
 def _named_in(body: bytes, bucket: str) -> list[str] | None:

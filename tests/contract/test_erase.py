@@ -321,8 +321,20 @@ def test_an_occurrence_that_waits_for_an_approver(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("is_claimed", [False, True])
-@pytest.mark.parametrize("name", ["occurrence:n:2026-12-01T0900:1", "form-0123456789", "conversions-0123-4"])
-def test_what_is_prepared_and_no_run_yet(stack: Stack, name: str, is_claimed: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("occurrence:n:2026-12-01T0900:1", "the audience of the schedule n of 2026-12-01T0900"),
+        (
+            "occurrence:n:preview-0123456789ab-2026-12-01T0900-1963000",  # schedules.overview
+            "the audience of a preview of the schedule n",
+        ),
+        ("occurrence:", "the audience of a preview of the schedule "),
+        ("form-0123456789", "what the pages have asked for (form-0123456789)"),
+        ("conversions-0123-4", "what the pages have asked for (conversions-0123-4)"),
+    ],
+)
+def test_what_is_prepared_and_no_run_yet(stack: Stack, name: str, words: str, is_claimed: bool) -> None:
     """Any file may be read for it, and what it has read is written at its end: all of them wait."""
     a_file(stack)
     around = Around(stack.dynamodb, stack.table, stack.s3, stack.bucket, lambda _: None, time.time)
@@ -333,7 +345,7 @@ def test_what_is_prepared_and_no_run_yet(stack: Stack, name: str, is_claimed: bo
         assert before is not None
         assert store.claim(before, "me")
     found = erased(stack, "rows")
-    assert list(found.waiting) == ["standing/a.jsonl"]
+    assert found.waiting == {"standing/a.jsonl": f"until {words} is prepared"}
     assert found.waits_for == (name,)
     prepared(stack, name) if not is_claimed else store.end(name, "me", reason="no such table")
     assert erased(stack).is_done
