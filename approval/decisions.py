@@ -91,8 +91,11 @@ class Decisions:
         """Raise Refused unless a request that was approved earlier may still be carried out, as of now.
 
         Between its last approval and its file a call was cut off. It may be carried out days later: what was checked
-        at the approval is checked once more, and another time than the one that was approved needs an approver.
+        at the approval is checked once more, and another time than the one that was approved needs an approver. Where
+        its file is there the call was cut off after it: it is sent, and only its run is to be entered.
         """
+        if self._files.is_written(request.batch_key, request.content_hash):
+            return
         self._require_not_held("handed over")
         self._require_unchanged(request)
         if request.campaign is None:

@@ -128,6 +128,11 @@ class Files:
         source = source_of(self._bucket, key, version, answer["ETag"])
         return Written(key, source.etag, source.version_id, source.run_id, now_ms)
 
+    def is_written(self, key: str, content_hash: str) -> bool:
+        """Whether the batch file of this content is there: then its run has begun, whoever was told."""
+        head = self._head(key, None)
+        return head is not None and head["Metadata"].get("content-hash") == content_hash
+
     def _put_new(self, key: str, body: bytes, metadata: dict[str, str], attempts: int = PUT_ATTEMPTS) -> Any:
         """S3's answer; None when the object is there already."""
         try:

@@ -69,6 +69,7 @@ class RequestStatus:
         is_counting = request.state is State.IN_REVIEW and audience.is_counting
         return {
             "run": run,
+            "is_unlinked": self._is_unlinked(request),
             "arms": arms_of(run, names) if run else (),
             "share": min(1.0, settled / devices) if devices else 0.0,
             "settled": settled,
@@ -82,6 +83,12 @@ class RequestStatus:
             or (result is not None and result.counted.is_counting)
             or any(map(self._is_awaited, tests)),
         }
+
+    def _is_unlinked(self, request: Request) -> bool:
+        """Whether its file was written, and the call was cut off before the request said so."""
+        if request.state is not State.APPROVED or request.written is not None or request.campaign is None:
+            return False
+        return self._files.is_written(request.batch_key, request.content_hash)
 
     def _is_awaited(self, seen: TestSeen) -> bool:
         return seen.rows is None and not seen.reason and self._now_ms() - seen.test.at_ms < TESTS_AWAITED_MS

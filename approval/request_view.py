@@ -125,10 +125,11 @@ class RequestView:
     def _status_values(self, call: Call, request: Request, seen: AudienceSeen) -> dict[str, Any]:
         is_mine = call.visitor is not None and is_same_person(call.visitor.email, request.requester)
         is_late = request.campaign is not None and starts_late(request.campaign, self._service.now_ms)
-        values = self._request_status.values(request, seen) | {
+        values = self._request_status.values(request, seen)
+        values |= {
             "starts_late": is_late,
             "may_say_now": call.visitor is not None and call.visitor.person.is_approver and not is_mine,
-            "unwritten_late": self._unwritten_late(request, seen),
+            "unwritten_late": "" if values["is_unlinked"] else self._unwritten_late(request, seen),
         }
         if request.campaign is not None or is_mine:
             return values

@@ -336,6 +336,53 @@ def test_what_was_cut_off_is_checked_as_at_its_approval(world: World, why: str) 
     assert world.batch_files() == []
 
 
+@pytest.mark.parametrize("step", ["finish", "approve"])
+@pytest.mark.parametrize("why", ["start", "latest", "hours", "hold"])
+def test_what_was_cut_off_after_its_file_is_sent_already(
+    world: World, monkeypatch: pytest.MonkeyPatch, why: str, step: str
+) -> None:
+    """Whatever would refuse to send it now: its run is entered, its requester mailed, and nothing sent twice."""
+    ann = world.browser(ANN)
+    form = {
+        "start": FORM | {"start": "2026-11-21T18:00"},
+        "latest": FORM | {"latest": "2026-11-21T20:00"},
+        "hours": FORM | {"local": "yes", "start": "2026-11-22T18:00"},
+    }.get(why, FORM)
+    id_ = new_request(ann, world, form=form)
+    bob = world.browser(BOB)
+    seen, csrf = decision(bob, id_), bob.csrf()
+
+    def ended(*_: object) -> None:
+        raise ConnectionError("ended")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("approval.request.written", ended)
+        with pytest.raises(ConnectionError):
+            bob.post(f"/requests/{id_}/approve", seen, csrf=csrf)
+    assert world.batch_files() == [f"batches/{id_}.json"]
+    if why == "hold":
+        DynamoLedger(world.client("dynamodb"), LEDGER, lambda: 1_763_700_000.0).set_hold(BOB, "the wrong text")
+    world.clock.forward(days=3)
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    for path in (f"/requests/{id_}", f"/requests/{id_}/status"):
+        page = ann.get(path).body
+        assert "It was handed over for sending." in page
+        assert "/finish" in page
+        for wrong in ("was not handed over", "sent at once", "nothing is handed over", "another time", 'name="now"'):
+            assert wrong not in page, wrong
+    world.mailbox.mails.clear()
+    # Nobody approves while everything is on hold: the page offers the other step.
+    by, fields = (ann, {}) if step == "finish" or why == "hold" else (bob, seen)
+    assert by.post(f"/requests/{id_}/{'finish' if by is ann else step}", fields).status == 303
+    page = ann.get(f"/requests/{id_}").body
+    assert "It is handed over. Sending begins" in page
+    assert "/finish" not in page
+    assert not any("as of now" in one for one in trail(ann, id_))
+    versions = world.client("s3").list_object_versions(Bucket=BUCKET, Prefix=f"batches/{id_}.json")["Versions"]
+    assert len(versions) == 1
+    assert [(mail["to"], mail["subject"]) for mail in world.mailbox.mails] == [(ANN, "Approved: tinie-1")]
+
+
 def test_rejection_tells_the_requester_why(world: World) -> None:
     """By mail, with the comment; nothing is written."""
     id_ = new_request(world.browser(ANN), world)
