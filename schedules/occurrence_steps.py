@@ -12,12 +12,13 @@ from msgspec.structs import replace
 
 from notifier.model.audience_request import filled_in
 from notifier.model.plurals import counted
+from notifier.model.quiet_hours import QuietHours
 from notifier.model.time_zones import instant_of
 from schedules import batch
 from schedules.definition import Schedule
 from schedules.documents import copy_prefix
 from schedules.drops import Drops, NotReady
-from schedules.review import decide_until_s, hours_in_force
+from schedules.review import after_hold_s, decide_until_s, hours_in_force
 from schedules.rules import HISTORY, OccurrenceState, judged
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 
@@ -271,16 +272,16 @@ class Occurrences:
         one = replace(one, users=found.users, manifest=found.manifest)
         verdict = judged(found.users, self._counts_before(one), schedule.rhythm.limits)
         if verdict.state is OccurrenceState.NEEDS_REVIEW:
-            within_s = schedule.rhythm.limits.decide_within_s
-            one = replace(one, review_until_ms=self._decide_until_ms(schedule, within_s))
+            within_s, hours = schedule.rhythm.limits.decide_within_s, self._approvers_night(schedule)
+            until_s = decide_until_s(self._now(), within_s, hours, schedule.timetable.zone)
+            one = replace(one, review_until_ms=int(until_s * 1000))
             return self._again(one, OccurrenceState.NEEDS_REVIEW, verdict.reason)
         if verdict.state is OccurrenceState.RUN:
             return self._sent(one, schedule)
         return self._over(one, verdict.state, verdict.reason)
 
-    def _decide_until_ms(self, schedule: Schedule, within_s: int) -> int:
-        hours = hours_in_force(schedule.campaign, self._quiet_hours)
-        return int(decide_until_s(self._now(), within_s, hours, schedule.timetable.zone) * 1000)
+    def _approvers_night(self, schedule: Schedule) -> QuietHours | None:
+        return hours_in_force(schedule.campaign, self._quiet_hours)
 
     def _missing_rows(self, one: OccurrenceItem, schedule: Schedule, found: Prepared) -> str:
         """What is wrong with the number of rows of dated drops, by their manifest; "" for nothing."""
@@ -310,10 +311,14 @@ class Occurrences:
         if one.decision:
             return self._over(one, OccurrenceState.REJECTED, f"rejected by {one.by}")
         now_ms = int(self._now() * 1000)
-        left_s = (one.review_until_ms - one.due_at_ms) // 1000
-        if left_s > 0 and now_ms - one.due_at_ms > AGAIN_MS and self._was_on_hold(one):
+        was_left = one.due_at_ms < one.review_until_ms
+        if was_left and now_ms - one.due_at_ms > AGAIN_MS and self._was_on_hold(one):
             # In a hold nothing can be decided: what was left when it began is left at its end.
-            one = replace(one, review_until_ms=self._decide_until_ms(schedule, left_s))
+            hours, times = (
+                self._approvers_night(schedule),
+                (one.due_at_ms / 1000, self._now(), one.review_until_ms / 1000),
+            )
+            one = replace(one, review_until_ms=int(after_hold_s(*times, hours, schedule.timetable.zone) * 1000))
         if now_ms >= one.review_until_ms:
             return self._over(one, OccurrenceState.EXPIRED, f"nobody decided in time: {one.reason}")
         return self._again(one, OccurrenceState.NEEDS_REVIEW, one.reason)

@@ -47,6 +47,31 @@ def decide_until_s(now_s: float, within_s: int, hours: QuietHours | None, zone: 
     return until_s
 
 
+def after_hold_s(held_s: float, now_s: float, until_s: float, hours: QuietHours | None, zone: tzinfo) -> float:
+    """The end of the time to decide after a hold: outside of quiet hours as much is left as when the hold began.
+
+    Args:
+        held_s: when the hold began.
+        now_s: when it ended.
+        until_s: the end of the time to decide as it was.
+    """
+    if hours is None:
+        return now_s + (until_s - held_s)
+    left_s, at_s = 0.0, held_s
+    while at_s < until_s:
+        spell = hours.spell(zone, at_s)
+        if not spell.is_quiet:
+            left_s += min(spell.end, until_s) - at_s
+        at_s = spell.end
+    at_s = now_s
+    # Up to the beginning of quiet hours is not enough: an end is never in them.
+    while (spell := hours.spell(zone, at_s)).is_quiet or spell.end - at_s <= left_s:
+        if not spell.is_quiet:
+            left_s -= spell.end - at_s
+        at_s = spell.end
+    return at_s + left_s
+
+
 def _begin_s(hours: QuietHours, zone: tzinfo, quiet_s: float) -> float:
     """When the quiet hours began that an instant is in."""
     # From a day before it on: no quiet hours last longer than 23.

@@ -847,6 +847,28 @@ class TestAge(MostlyInMemory):
         self.ticks(world, "2026-12-01T12:33", "2026-12-01T12:33")
         assert world.states() == {"2026-12-01T0900": "run"}
 
+    @pytest.mark.parametrize(
+        ("begin", "end", "until"),
+        [
+            ("2026-12-01T22:00:10", "2026-12-01T22:10", "2026-12-02T09:31"),  # at night, which does not count
+            ("2026-12-01T20:50:10", "2026-12-01T20:55", "2026-12-02T09:35"),  # by day
+            ("2026-12-01T22:00:10", "2026-12-02T08:20", "2026-12-02T09:51"),  # of which 20 minutes are by day
+            ("2026-12-01T20:50:10", "2026-12-03T22:00", "2026-12-04T09:40"),  # 91 minutes, and nine before 21:00
+        ],
+    )
+    def test_a_hold_at_night(self, world: World, begin: str, end: str, until: str) -> None:
+        """Of the time to decide the night is left out once: what was left by day is left by day after a hold."""
+        world.quiet_hours = "21:00-08:00"
+        daily = {"cron": "30 20 * * *", "timezone": "UTC"}
+        world.texts.put(key_of(NAME), definition(when=daily, limits={"max_users": 1000, "decide_within_s": 7200}))
+        world.around.users = 5000
+        self.ticks(world, "2026-12-01T20:28", begin[:16])
+        self.hold(world, begin, end)
+        self.ticks(world, end, end)
+        found = world.store.history(NAME, limit=9)[-1]
+        assert (found.stamp, found.state) == ("2026-12-01T2030", OccurrenceState.NEEDS_REVIEW)
+        assert datetime.fromtimestamp(found.review_until_ms / 1000, UTC) == at(until)
+
     def test_a_hold_revives_nothing(self, world: World) -> None:
         """What nobody decided on before it has expired, and an outage is no hold."""
         world.around.users = 5000

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.model.quiet_hours import Quiet, QuietHours
-from schedules.review import decide_until_s, hours_in_force
+from schedules.review import after_hold_s, decide_until_s, hours_in_force
 
 NIGHT = Quiet("21:00", "08:00")
 
@@ -65,6 +65,38 @@ def test_never_in_quiet_hours(begin_m: int, within_m: int, quiet: tuple[int, int
     wall = f"{datetime.fromtimestamp(end_s, ZoneInfo(zone)):%H:%M}"
     assert not (at[0] <= wall < at[1] if at[0] < at[1] else wall >= at[0] or wall < at[1])
     assert end_s >= begin_s + within_m * 60
+
+
+@given(
+    held_m=st.integers(0, 366 * 1440),
+    hold_m=st.integers(1, 4 * 1440),
+    left_m=st.integers(1, 4 * 1440),
+    quiet=st.tuples(st.integers(0, 1439), st.integers(1, 1380)),
+    zone=st.sampled_from(("Europe/London", "Australia/Lord_Howe", "Asia/Kathmandu", "America/New_York")),
+)
+def test_a_hold_takes_nothing(held_m: int, hold_m: int, left_m: int, quiet: tuple[int, int], zone: str) -> None:
+    """As many minutes by day as were left when it began, counted one by one; and no end in quiet hours."""
+    at = [f"{minute // 60:02d}:{minute % 60:02d}" for minute in (quiet[0], sum(quiet) % 1440)]
+    begin_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+
+    def is_day(minute: int) -> bool:
+        wall = f"{datetime.fromtimestamp(begin_s + minute * 60, ZoneInfo(zone)):%H:%M}"
+        return not (at[0] <= wall < at[1] if at[0] < at[1] else wall >= at[0] or wall < at[1])
+
+    def by_day(first: int, last: int) -> int:
+        return sum(map(is_day, range(first, last)))
+
+    held_s, now_s, until_s = (begin_s + minute * 60 for minute in (held_m, held_m + hold_m, held_m + left_m))
+    hours = QuietHours(Quiet(at[0], at[1]), "UTC")
+    end_m = (after_hold_s(held_s, now_s, until_s, hours, ZoneInfo(zone)) - begin_s) / 60
+    assert end_m == int(end_m)
+    assert by_day(held_m + hold_m, int(end_m)) == by_day(held_m, held_m + left_m)
+    assert is_day(int(end_m))
+
+
+def test_a_hold_without_quiet_hours() -> None:
+    """It moves the end by its length."""
+    assert after_hold_s(1000.0, 1600.0, 2000.0, None, UTC) == 2600.0
 
 
 @pytest.mark.parametrize(
