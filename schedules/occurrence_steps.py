@@ -25,8 +25,9 @@ from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, Schedul
 LATE_S = 300
 """A tick comes every minute. What is older than this when it is first looked at was due in an outage."""
 AGAIN_MS = 60_000
-MADE_WITHIN_S = 3_600
-"""An audience is made within this, or a longer catch_up_s; a later occurrence's takes its place after this."""
+MADE_WITHIN_S = 2 * 3_600
+"""An audience is made within this, or a longer catch_up_s; a later occurrence's takes its place after this. A query may
+take an hour of it; then its rows are read, cut and written."""
 BEGINS_WITHIN_S = 24 * 3600
 """After its batch file is written a run begins, or never: Lambda gives an event up after six hours, and so it does each
 of the three times that the sweeper replays it."""
@@ -254,19 +255,13 @@ class Occurrences:
     # -- with its audience --------------------------------------------------------------------------------------------
 
     def _preparing(self, one: OccurrenceItem, schedule: Schedule, clock: ScheduleItem) -> OccurrenceItem:
-        asked_s, catch_up_s = one.state_at_ms / 1000, schedule.rhythm.catch_up_s
-        if _has_later(one, clock) and self._now() > asked_s + MADE_WITHIN_S:
-            return self._over(one, OccurrenceState.SKIPPED, "its audience is still being made, and a later one is due")
-        if self._now() > max(asked_s + max(catch_up_s, MADE_WITHIN_S), self._until(one, schedule)):
-            waited = _span(self._now() - asked_s)
-            return self._over(one, OccurrenceState.FAILED, f"its audience was asked for {waited} ago, and is not made")
         found = self._around.prepared(preparation_of(one, one.attempt))
         if found is None:
-            return self._again(one, OccurrenceState.PREPARING, "")
+            return self._still_preparing(one, schedule, clock)
         fault = found.fault or self._missing_rows(one, schedule, found)
         if fault:
             # Tables that are loaded late, an engine that is away: it is asked again until it is too old.
-            if self._now() < one.fires_at_ms / 1000 + catch_up_s and not _has_later(one, clock):
+            if self._now() < one.fires_at_ms / 1000 + schedule.rhythm.catch_up_s and not _has_later(one, clock):
                 return self._again(one, OccurrenceState.WAITING, fault)
             return self._over(one, OccurrenceState.FAILED, fault)
         one = replace(one, users=found.users, manifest=found.manifest)
@@ -279,6 +274,15 @@ class Occurrences:
         if verdict.state is OccurrenceState.RUN:
             return self._sent(one, schedule)
         return self._over(one, verdict.state, verdict.reason)
+
+    def _still_preparing(self, one: OccurrenceItem, schedule: Schedule, clock: ScheduleItem) -> OccurrenceItem:
+        asked_s, catch_up_s = one.state_at_ms / 1000, schedule.rhythm.catch_up_s
+        if _has_later(one, clock) and self._now() > asked_s + MADE_WITHIN_S:
+            return self._over(one, OccurrenceState.SKIPPED, "its audience is still being made, and a later one is due")
+        if self._now() > max(asked_s + max(catch_up_s, MADE_WITHIN_S), self._until(one, schedule)):
+            waited = _span(self._now() - asked_s)
+            return self._over(one, OccurrenceState.FAILED, f"its audience was asked for {waited} ago, and is not made")
+        return self._again(one, OccurrenceState.PREPARING, "")
 
     def _approvers_night(self, schedule: Schedule) -> QuietHours | None:
         return hours_in_force(schedule.campaign, self._quiet_hours)

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from audiences.warehouse import TIME_S
 from sandbox.schedule_twins import Clock, FolderTexts, PlayedStore
 from schedules.batch import PREFIX
 from schedules.control import Control, Refused
@@ -21,7 +22,7 @@ from schedules.definition import DatedDrops, key_of
 from schedules.documents import Documents
 from schedules.drops import Drops, NotReady
 from schedules.firing import Tick
-from schedules.occurrence_steps import Occurrences, Prepared
+from schedules.occurrence_steps import MADE_WITHIN_S, Occurrences, Prepared
 from schedules.overview import Overview
 from schedules.rules import OccurrenceState
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
@@ -772,22 +773,47 @@ class TestAge(MostlyInMemory):
         assert world.states() == {"2026-12-01T0900": "run"}
 
     def test_an_audience_that_is_never_made(self, world: World) -> None:
-        """It failed after an hour, also where asking for it raises."""
+        """It failed after two hours."""
         world.around.is_prepared = False
-        self.ticks(world, "2026-12-01T08:58", "2026-12-01T10:00")
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T11:00")
         assert world.states() == {"2026-12-01T0900": "preparing"}
-        self.ticks(world, "2026-12-01T10:01", "2026-12-01T10:02")
+        self.ticks(world, "2026-12-01T11:01", "2026-12-01T11:02")
         found = world.store.history(NAME)[0]
         assert found.state is OccurrenceState.FAILED
-        assert found.reason == "its audience was asked for 1 h 1 min ago, and is not made"
+        assert found.reason == "its audience was asked for 2 h 1 min ago, and is not made"
+
+    @pytest.mark.parametrize("cron", ["0 9 * * *", "0 9,10 * * *"])
+    @pytest.mark.parametrize(("not_yet", "made"), [("10:04", "10:05"), ("11:00", "11:01")])
+    def test_an_audience_that_takes_over_an_hour(self, world: World, cron: str, not_yet: str, made: str) -> None:
+        """It is sent: so long a query may take. One that is there is, however long it took."""
+        assert MADE_WITHIN_S >= TIME_S + 1800
+        world.texts.put(key_of(NAME), definition(when={"cron": cron, "timezone": "UTC"}))
+        world.around.is_prepared = False
+        self.ticks(world, "2026-12-01T08:58", f"2026-12-01T{not_yet}")
+        world.around.is_prepared = True
+        self.ticks(world, f"2026-12-01T{made}", f"2026-12-01T{made}")
+        assert set(world.states().values()) == {"run"}
+        assert world.alarms == []
+
+    def test_an_audience_that_cannot_be_looked_at(self, world: World) -> None:
+        """Where asking how it stands always raises, it is missed once it is too old."""
+
+        def denied(_preparation: str) -> None:
+            raise OSError("DynamoDB answered AccessDenied")
+
+        world.around.prepared = denied  # type: ignore[method-assign,assignment]
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T10:10")
+        assert world.states() == {"2026-12-01T0900": "missed"}
 
     def test_an_audience_that_takes_until_the_next_time(self, world: World) -> None:
-        """However late a time may be: after an hour the next one takes its place."""
+        """However late a time may be: after two hours the next one takes its place."""
         hourly = {"cron": "0 * * * *", "timezone": "UTC"}
         world.texts.put(key_of(NAME), definition(when=hourly, catch_up_s=86_400))
         world.around.is_prepared = False
-        self.ticks(world, "2026-12-01T08:58", "2026-12-01T10:02")
-        assert world.states() == {"2026-12-01T0900": "skipped", "2026-12-01T1000": "preparing"}
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T11:00")
+        assert world.states()["2026-12-01T0900"] == "preparing"
+        self.ticks(world, "2026-12-01T11:01", "2026-12-01T11:02")
+        assert list(world.states().values()) == ["skipped", "preparing", "preparing"]
 
     def test_slower_than_its_times(self, world: World) -> None:
         """Audiences that take longer than from one time to the next are all sent: else none ever were."""
