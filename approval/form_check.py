@@ -6,6 +6,7 @@ from datetime import datetime
 from approval.config import Settings
 from approval.form import Faults, Form
 from approval.form_campaign import gateway_faults, kept_faults, read_campaign_of
+from approval.form_size import review_faults
 from approval.goals import Goals
 from approval.payload_sizes import size_faults
 from approval.people import address_of, domains, mail_recipients, may_sign_in, named
@@ -63,7 +64,9 @@ class FormCheck:
             faults.setdefault(field, fault)
         if campaign is not None:
             late = late_faults(campaign, audience.counts, self._settings.cap_defaults, self._now())
-            for field, fault in (size_faults(form, campaign, audience.counts) | late).items():
+            parts = audience.prepared.parts if audience.prepared is not None else ()
+            too_long = review_faults(form, campaign, parts)
+            for field, fault in (too_long | size_faults(form, campaign, audience.counts) | late).items():
                 faults.setdefault(field, fault)
         if fault := self._approvers_fault(named(form.approvers), requester):
             faults["approvers"] = fault

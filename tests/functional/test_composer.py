@@ -9,7 +9,19 @@ from urllib.parse import urlencode
 import pytest
 
 from notifier.stores.ledger import DynamoLedger
-from tests.approval_site import ANN, BOB, BUCKET, FORM, LEDGER, Browser, World, count, moto_server, new_request
+from tests.approval_site import (
+    ANN,
+    BOB,
+    BUCKET,
+    FORM,
+    LEDGER,
+    Browser,
+    World,
+    count,
+    decision,
+    moto_server,
+    new_request,
+)
 
 DEVICE = {"label": "Ann's", "platform": "ios", "environment": "production", "gateway": ""}
 MANY = {
@@ -223,6 +235,40 @@ def test_what_was_typed_is_there_when_it_is_too_long(world: World) -> None:
     shown = json.loads(ann.post("/preview", fields).body)
     assert "variants.2.languages.3.body" in shown["faults"]
     assert world.items() == before
+
+
+def texts_taken_over(chars: int) -> dict[str, Any]:
+    """Thirty languages with texts that each of eight variants takes over, because it has another title."""
+    found = {**FORM, "title": "Hi", "body": "Main", "control_percent": ""}
+    for n, locale in enumerate(LOCALES):
+        found |= {f"languages.{n}.locale": locale, f"languages.{n}.title": "T", f"languages.{n}.body": "x" * chars}
+    for v in range(8):
+        found |= {f"variants.{v}.name": "abcdefgh"[v], f"variants.{v}.percent": "12.5", f"variants.{v}.title": f"{v}"}
+        found |= {f"variants.{v}.languages.{n}.title": f"{v}" for n in range(30)}
+    return found
+
+
+def test_what_fits_as_a_draft_and_not_with_its_campaign(world: World) -> None:
+    """The page says so at the longest text, and it stays a draft; shortened, it is approved and handed over."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_, key = draft(ann), world.put_audience()
+    fields = {**texts_taken_over(1_600), "audience": key}
+    fields["languages.3.body"] += "longer"
+    count(ann, world, id_, {**fields, "version": "0"})
+    version = ann.get(f"/requests/{id_}").field("version")
+    answer = ann.post(f"/requests/{id_}", {**fields, "version": version, "do": "submit"})
+    assert answer.status == 422
+    assert re.search(
+        r'data-fault="languages\.3\.body">Too much to be sent for review: .* and at most 379,\d{3} fit\.', answer.body
+    )
+    shown = json.loads(ann.post("/preview", fields).body)
+    assert "Too much to be sent for review" in shown["faults"]["languages.3.body"]
+    # Just within: with all that an approval adds the item is within DynamoDB's limit.
+    fields = {**texts_taken_over(1_208), "audience": key, "version": ann.get(f"/requests/{id_}").field("version")}
+    assert ann.post(f"/requests/{id_}", {**fields, "do": "submit"}).status == 303
+    assert bob.post(f"/requests/{id_}/approve", decision(bob, id_)).status == 303
+    assert world.batch_files() == [f"batches/{id_}.json"]
+    assert max(len(json.dumps(item)) for item in world.items()) > 370_000
 
 
 def test_a_field_that_is_too_long_is_named(world: World) -> None:
