@@ -34,6 +34,8 @@ AHEAD, SMALL_BYTES = 128, 1_000_000
 """So many objects are fetched ahead, if each is no larger: this bounds the memory."""
 LOOK_AGAIN_S = 30
 """While versions are deleted, what has begun meanwhile is looked for after so many seconds, in the whole table."""
+AGAIN_S = 120
+"""One that has taken less goes through all once more where something has ended meanwhile that nobody tells of."""
 REWRITES = 5
 """So often a file is read and rewritten that somebody else writes at the same time."""
 _RESULTS = tuple(prefix for prefix, way in PREFIXES.items() if way is Way.RESULT)
@@ -56,7 +58,8 @@ class Erased(msgspec.Struct, frozen=True):
     """What came of an erasure.
 
     `runs` are users by run; `waiting` and `left` have a reason for each object; `waits_for` are the runs of `waiting`,
-    and what else is left to: what is being prepared, decided on or counted.
+    and what else is left to: what is being prepared, decided on or counted. `ended` are those of them that were
+    not under way any more at its last look.
     """
 
     runs: dict[str, int]
@@ -65,6 +68,7 @@ class Erased(msgspec.Struct, frozen=True):
     waiting: dict[str, str]
     left: dict[str, str]
     waits_for: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
 
     @property
     def is_done(self) -> bool:
@@ -105,11 +109,18 @@ def in_words(versions: Mapping[str, Sequence[Version]]) -> str:
 
 def erase(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progress = lambda *_: None) -> Erased:
     """Erase these users. Raises nothing for what it cannot do: that is in the result."""
+    began = time.monotonic()
+
+    def is_again() -> bool:
+        # A run that ended before it was waited for was heard of by nobody.
+        if any(is_over(stack.s3, stack.bucket, run_id) for run_id in found.waits_for):
+            return True
+        return bool(found.ended) and time.monotonic() - began < AGAIN_S
+
     found = _pass(stack, whom, by, now, on_progress)
-    # A run that ended before it was waited for was heard of by nobody.
     # Ends: a run that has its summary is closed to the next pass, which waits for it no more; each turn takes one open
-    # run away.
-    while any(is_over(stack.s3, stack.bucket, run_id) for run_id in found.waits_for):
+    # run away. All else has its time.
+    while is_again():
         # A tombstone is named by its time: the next pass must not write over one of this, which takes two times.
         now += timedelta(milliseconds=2)
         again = _pass(stack, whom, by, now, on_progress)
@@ -144,7 +155,7 @@ def _pass(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progres
     counted.erase(eraser, versions, by, int(now.timestamp() * 1000))
     known = len(whom.counted)
     files.delete_manifests(versions)
-    gone, open_ = _delete(stack, runs, doomed.versions, now)
+    gone, open_ = _delete(stack, runs, runs.open, doomed.versions, now)
     tests = _tests(stack, whom)
     # From the bucket as it is now, not from what this code meant to do.
     waiting, left = _remaining(stack, whom, open_, on_progress)
@@ -157,7 +168,7 @@ def _pass(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progres
                 doomed.left.pop(key, None)
         counted.erase(eraser, versions, by, int(now.timestamp() * 1000) + 1)
         files.delete_manifests(versions)
-        more, open_ = _delete(stack, runs, doomed.versions.keys() - done, now)
+        more, open_ = _delete(stack, runs, open_, doomed.versions.keys() - done, now)
         gone += more
         hashes_waiting, hashes_left = _remaining(stack, whom, open_, on_progress, are_hashes=True)
     waiting, left = waiting | hashes_waiting, left | hashes_left
@@ -165,11 +176,17 @@ def _pass(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progres
     over = {*runs.over, *(awaited - open_.words.keys())}
     note_waiting(stack.s3, stack.bucket, waits_for, over)
     reasons = {key: open_.words[name] for key, name in waiting.items()}
-    return Erased(by_run, gone, tests, reasons, left | doomed.left, waits_for)
+    ended = tuple(name for name in waits_for if name in open_.gone)
+    return Erased(by_run, gone, tests, reasons, left | doomed.left, waits_for, ended)
 
 
-def _delete(stack: Stack, runs: Runs, versions: Iterable[tuple[str, str]], now: datetime) -> tuple[int, Open]:
-    """Delete versions for good, but what is needed by now. Returns how many, and what is under way."""
+def _delete(
+    stack: Stack, runs: Runs, before: Open, versions: Iterable[tuple[str, str]], now: datetime
+) -> tuple[int, Open]:
+    """Delete versions for good, but what is needed by now.
+
+    Returns how many, and what is under way, with what was at any look before: what that was left is not erased.
+    """
     began = time.monotonic()
 
     def look() -> tuple[Open, float]:
@@ -181,10 +198,12 @@ def _delete(stack: Stack, runs: Runs, versions: Iterable[tuple[str, str]], now: 
     count, (open_, looked) = 0, look()
     for key, id_ in versions:
         if time.monotonic() - looked >= LOOK_AGAIN_S:
-            open_, looked = look()
+            open_.carry(before)
+            before, (open_, looked) = open_, look()
         if _waits(stack, open_, key) is None:
             stack.s3.delete_object(Bucket=stack.bucket, Key=key, VersionId=id_)
             count += 1
+    open_.carry(before)
     return count, open_
 
 

@@ -65,6 +65,8 @@ class Open:
         self._results: dict[str, str] = {}
         """By the run of which the results are left."""
         self._everything: set[str] = set()
+        self.gone: set[str] = set()
+        """Of what an earlier look found, what this one did not find any more."""
 
     def take(self, client: Any, bucket: str, run_id: str, batch_file: str | None) -> None:
         """Keep what a run reads that has begun."""
@@ -131,6 +133,18 @@ class Open:
             else:
                 self._leave_part(name, run_id)
 
+    def carry(self, earlier: "Open") -> None:
+        """Take over what an earlier look has left: what that was left to may be over, and the object not erased."""
+        self.gone |= earlier.words.keys() - self.words.keys()
+        # What this look found goes first.
+        for own, others in (
+            (self.words, earlier.words), (self._keys, earlier._keys), (self._folders, earlier._folders),
+            (self._results, earlier._results),
+        ):  # fmt: skip
+            for key, value in others.items():
+                own.setdefault(key, value)
+        self._everything |= earlier._everything
+
     def _leave(self, sent: "Sent", name: str) -> None:
         for part in (*(one for some in sent.audiences for one in some), *sent.lists):
             self._keys[part.key] = name
@@ -158,7 +172,7 @@ class Open:
             named = self._keys.get(key) or next(
                 (id_ for one, id_ in self._folders.items() if key.startswith(one)), None
             )
-            return named or min(self._everything, default=None)
+            return named or min(self._everything - self.gone or self._everything, default=None)
         return None
 
 

@@ -25,7 +25,9 @@ from notifier.stores.ledger import DynamoLedger
 from privacy.erase import Erased, Stack, erase
 from privacy.places import MADE_HERE, PREFIXES, TABLES
 from privacy.run_eraser import IN_THIS_MOMENT
+from privacy.runs import read_open
 from privacy.under_way import WITH_AUDIENCE
+from privacy.waiting import waited_for
 from privacy.whom import suppress
 from reporting.proof.audit import audit
 from reporting.proof.erased import PREFIX, Tombstone
@@ -365,6 +367,80 @@ def test_a_run_whose_users_are_being_counted(stack: Stack, tmp_path: Path) -> No
     assert erased(stack).is_done
     assert counted(stack, caps_key(run.run_id), tmp_path) == {hash_of_user("b")}
     assert audit(stack.s3, stack.bucket, run.run_id).in_words == "proved, 1 erased"
+
+
+@pytest.mark.parametrize("is_long", [True, False])
+@pytest.mark.parametrize("kind", ["preparing", "counted", "test", "occurrence"])
+def test_what_ends_during_an_erasure(stack: Stack, monkeypatch: pytest.MonkeyPatch, kind: str, is_long: bool) -> None:
+    """It is under way at the first look, and over before anything is deleted: its files wait, or are erased at once."""
+    around = Around(stack.dynamodb, stack.table, stack.s3, stack.bucket, lambda _: None, time.time)
+    name = "occurrence:n:2026-12-01T0900:1"
+    pk, sk = f"run#{name}", "preparation"
+    if kind in ("preparing", "occurrence"):
+        a_file(stack)
+        around.ask(name, {"files": ["standing/a.jsonl"]})
+    if kind == "occurrence":
+        prepared(stack, name)
+        schedules = ScheduleStore(stack.dynamodb, stack.table, time.time)
+        schedules.put_occurrence(ScheduleItem("n", ScheduleState.ACTIVE, "h", next="2026-12-01T0900", next_at_ms=1))
+        due = schedules.read_occurrence("n", "2026-12-01T0900")
+        assert due is not None
+        assert schedules.change(due, replace(due, state=OccurrenceState.NEEDS_REVIEW, attempt=1))
+        pk, sk = "schedule#n", "occurrence#2026-12-01T0900"
+    if kind in ("counted", "test"):
+        run = made(stack)
+        ledger_of(stack).open_run(Run(run.run_id, run.source, 1))
+        if kind == "counted":
+            name, pk = f"caps:{run.run_id}", f"run#{COUNT}{run.run_id}"
+            around.ask(f"{COUNT}{run.run_id}", {"began_at_ms": 1})
+        else:
+            name, pk, sk = f"decision:{run.run_id}", f"decision#{run.run_id}", "decision"
+            ledger_of(stack).await_decision(run.run_id, 3_600_000)
+
+    def end(*given: Any) -> Any:
+        key = {"pk": {"S": pk}, "sk": {"S": sk}}
+        answer = stack.dynamodb.delete_item(TableName=stack.table, Key=key, ReturnValues="ALL_OLD")
+        ended.append("Attributes" in answer)
+        return read_open(*given)
+
+    ended: list[bool] = []
+    monkeypatch.setattr("privacy.erase.read_open", end)
+    monkeypatch.setattr("privacy.erase.AGAIN_S", 0 if is_long else 60)
+    found = erased(stack, "rows")
+    assert ended[0]
+    if is_long:
+        assert (found.left, found.waits_for) == ({}, (name,))
+        assert found.waiting
+        assert waited_for(stack.s3, stack.bucket) == {name}
+        found = erased(stack)
+    assert found.is_done, found
+    assert not left(stack, {"rows"})
+    assert waited_for(stack.s3, stack.bucket) == frozenset()
+
+
+def test_what_begins_and_ends_while_versions_are_deleted(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one look between leaves to it, and the last one finds nothing that needs it, waits as well."""
+    parts = [a_file(stack, f"standing/{name}.jsonl") for name in "abc"]
+    around = Around(stack.dynamodb, stack.table, stack.s3, stack.bucket, lambda _: None, time.time)
+    name, looks = "form-0123456789", list[int]()
+
+    def look(*given: Any) -> Any:
+        looks.append(1)
+        if len(looks) == 2:
+            around.ask(name, {"files": ["standing/"]})
+        if len(looks) == 3:
+            key = {"pk": {"S": f"run#{name}"}, "sk": {"S": "preparation"}}
+            stack.dynamodb.delete_item(TableName=stack.table, Key=key)
+        return read_open(*given)
+
+    monkeypatch.setattr("privacy.erase.read_open", look)
+    monkeypatch.setattr("privacy.erase.LOOK_AGAIN_S", 0)
+    monkeypatch.setattr("privacy.erase.AGAIN_S", 0)
+    found = erased(stack, "rows")
+    assert [is_there(stack, part) for part in parts] == [True, False, False]
+    assert (found.left, list(found.waiting), found.waits_for) == ({}, ["standing/a.jsonl"], (name,))
+    assert erased(stack).is_done
+    assert not left(stack, {"rows"})
 
 
 @pytest.mark.parametrize("is_in_ledger", [True, False])
