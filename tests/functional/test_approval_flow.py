@@ -552,6 +552,9 @@ def test_two_windows_do_not_overwrite_each_other(world: World) -> None:
     late = ann.post(f"/requests/{id_}", {**FORM, "title": "late", "version": "0", "do": "save"})
     assert (late.status, "another window" in late.body) == (409, True)
     assert "Different there: Title." in late.body
+    # On the notice, and not on its button: the next key of who types on would overwrite the other window.
+    assert re.findall(r"<(\w+)[^>]* autofocus", late.body)[0] == "div"
+    assert not re.search(r"<button[^>]* autofocus", late.body)
     assert 'value="late"' in late.body
     assert "data-saved>Not saved</span>" in late.body
     # With the same page nothing is saved by itself, either; another button has the same answer.
