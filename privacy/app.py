@@ -23,7 +23,7 @@ WORK_MS = 900_000
 
 
 def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
-    """What an officer asks for on the pages, a piece of work that was begun for it, the end of a run, or a day's tick.
+    """What an officer asks for on the pages, work begun for it, the end of a run, or the clock's tick.
 
     `{"action": "find", "user_id": ID, "by": WHO}` and the like: see `privacy.service`. What cannot be done is answered
     with `refused`, and is no error.
@@ -54,10 +54,10 @@ class Unfinished(Exception):
 
 
 def _after(run_id: str, done: Done | None) -> dict[str, Any]:
-    """Log what came of an erasure at a run's end, or a day's. Raises Unfinished where nobody would hear of it.
+    """Log what came of an erasure at a run's end, or by the clock. Raises Unfinished where nobody would hear of it.
 
     Args:
-        run_id: "" at a day's end.
+        run_id: "" by the clock.
     """
     if done is None:
         return {"erased": False}
@@ -69,7 +69,7 @@ def _after(run_id: str, done: Done | None) -> dict[str, Any]:
     if done.needs_a_person:
         # Lambda's second attempt erases again only if this one ended before it came to its list; else the alarm alone
         # is the point.
-        raise Unfinished(f"erasing {f'after run {run_id}' if run_id else 'once a day'}: {done.words}")
+        raise Unfinished(f"erasing {f'after run {run_id}' if run_id else 'by the clock'}: {done.words}")
     return {"erased": done.state is JobState.DONE, "state": done.state}
 
 

@@ -229,7 +229,7 @@ class PrivacyService:
         """Erase again where an erasure waits for anything: not only runs are, and not every end is heard of."""
         if not waited_for(self._stack.s3, self._stack.bucket):
             return None
-        return self._again("a day's end", remaining_ms)
+        return self._again("the clock", remaining_ms)
 
     def _again(self, by: str, remaining_ms: Callable[[], int]) -> Done | None:
         return self.work({"work": self._begun("erase", by).id}, remaining_ms)

@@ -1,8 +1,9 @@
 """Runs that an erasure waits for: their ends are awaited, so that nobody has to remember it.
 
 One object, under the tombstones: run ids, and names of what becomes a run or is counted of one (`privacy.runs`). The
-officers' function hears of each run's end, and erases again when a run of the list has ended; and once a day where the
-list has anything, because nobody says of the rest when it is over. Without that function `notifier erase --again` does.
+officers' function hears of each run's end, and erases again when a run of the list has ended; and every seven hours
+where the list has anything, because nobody says of the rest when it is over. Without that function
+`notifier erase --again` does.
 """
 
 from collections.abc import Iterable

@@ -255,7 +255,7 @@ def test_what_waits_for_a_run_is_erased_at_its_end(office: Office) -> None:
 def test_what_waits_for_no_run_is_erased_within_a_day(
     office: Office, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nobody says when a count is over: the function looks once a day, and does nothing where nothing waits."""
+    """Nobody says when a count is over: the function looks every seven hours, and does nothing where nothing waits."""
     stack, run = office.stack, office.run
     monkeypatch.setattr(app, "_service", lambda: office.function.service)
     context: Any = SimpleNamespace(get_remaining_time_in_millis=lambda: LONG_MS)
