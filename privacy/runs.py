@@ -8,7 +8,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from notifier.events.triggers import SUFFIXES
-from notifier.model.batch_file import PinnedObject
+from notifier.model.batch_file import EVENT_LASTS_S, PinnedObject
 from notifier.model.cut import CutParts
 from notifier.model.run import source_of
 from privacy.records import NOT_JSON, Unreadable, unpacked
@@ -19,9 +19,6 @@ from reporting.proof.erased import Erasures
 from reporting.proof.evidence import Admitted, find_source, read_erasures, read_object, read_summary
 
 BATCHES = "batches/"
-EVENT_LASTS_S = 48 * 3600
-"""The event of a batch file comes within 24 hours (EventBridge). Each of its four attempts, three of them replays of a
-dead letter, waits for six hours at most (Lambda)."""
 PREPARED = "audiences/prepared/"
 """Where a part has a manifest, which is needed with it: `audiences/prepared/ID/_manifest.json`."""
 _RUN_KEY = re.compile(r"[a-z-]+/run_id=([0-9a-f]{20})/")

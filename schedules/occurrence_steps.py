@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from notifier.model.audience_request import filled_in
+from notifier.model.batch_file import EVENT_LASTS_S
 from notifier.model.plurals import counted
 from notifier.model.quiet_hours import QuietHours
 from notifier.model.time_zones import instant_of
@@ -28,9 +29,6 @@ AGAIN_MS = 60_000
 MADE_WITHIN_S = 2 * 3_600
 """An audience is made within this, or a longer catch_up_s; a later occurrence's takes its place after this. A query may
 take an hour of it; then its rows are read, cut and written."""
-BEGINS_WITHIN_S = 24 * 3600
-"""After its batch file is written a run begins, or never: Lambda gives an event up after six hours, and so it does each
-of the three times that the sweeper replays it."""
 LOOKED_BACK = 1_000
 """Occurrences that are looked through for those that were prepared: an hourly schedule's of 41 days."""
 
@@ -216,7 +214,7 @@ class Occurrences:
         """Whether the run of an occurrence makes first requests, or may still begin to."""
         if self._around.first_requests_over(before.run_id):
             return False
-        if self._now() - before.state_at_ms / 1000 <= BEGINS_WITHIN_S:
+        if self._now() - before.state_at_ms / 1000 <= EVENT_LASTS_S:
             return True
         # It never began, or it was so long ago that its lanes have expired.
         return self._around.has_begun(before.run_id)

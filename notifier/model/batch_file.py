@@ -4,6 +4,10 @@ from typing import Any
 
 import msgspec
 
+EVENT_LASTS_S = 48 * 3600
+"""So long after it is written a batch file may yet become a run. Its event comes within 24 hours (EventBridge); each of
+its four attempts, three of them replays of a dead letter, waits for six hours at most (Lambda)."""
+
 
 class PinnedObject(msgspec.Struct, frozen=True):
     """One version of one object. `etag` is without quotes, `size` in bytes as stored."""

@@ -679,20 +679,21 @@ class TestOutcomes(MostlyInMemory):
 
     @pytest.mark.parametrize("overlap", ["skip", "wait"])
     def test_a_run_that_never_began(self, world: World, overlap: str) -> None:
-        """Its event was given up, or its lanes have expired: it may begin for a day, then nothing waits for it."""
-        hourly = {"cron": "0 * * * *", "timezone": "UTC"}
-        world.texts.put(key_of(NAME), definition(when=hourly, overlap=overlap))
+        """Its event was given up, or its lanes have expired: it may begin for two days, then nothing waits for it."""
+        by_three = {"cron": "0 */3 * * *", "timezone": "UTC"}
+        world.texts.put(key_of(NAME), definition(when=by_three, overlap=overlap))
         world.until(at("2026-12-01T09:02"))
         world.around.runs_begin = False
-        for hour in range(10, 36):
-            for minute in (0, 1, 2, *range(5, 60, 5)):
+        for hour in range(12, 63, 3):
+            # Until nothing waits any more, as often as it takes to be no outage.
+            for minute in (0, 1, 2, *range(5, 70, 5)):
                 world.clock.s = at("2026-12-01T00:00").timestamp() + hour * 3600 + minute * 60
                 world.tick()
         states = list(world.states().values())
         assert states[0] == "run"
-        # The 24 hours from 10:00 on; that of 09:00 is a day old at 09:01, and the last one waits for its successor.
-        assert states[1:24] == ["skipped"] * 23
-        assert states[24 if overlap == "wait" else 25] == "run"
+        # 48 hours after 09:00 it is not quite two days old: the one that waits has its turn a minute later.
+        assert states[1:16] == ["skipped"] * 15
+        assert states[16:] == (["run", "skipped"] if overlap == "wait" else ["skipped", "run"])
 
     @pytest.mark.parametrize(("overlap", "state"), [("skip", "skipped"), ("wait", "waiting")])
     def test_overlap(self, world: World, overlap: str, state: str) -> None:
@@ -762,6 +763,15 @@ class TestAge(MostlyInMemory):
             "the run of 2026-12-01T0900 is still making its first requests: it was due 1 h 1 min ago, and "
             "schedule.catch_up_s is 3,600"
         )
+
+    def test_the_run_before_may_begin_for_two_days(self, world: World) -> None:
+        """So late its event may come: what is sent before that might come with it."""
+        world.texts.put(key_of(NAME), definition(overlap="wait"))
+        self.ticks(world, "2026-12-01T08:58", "2026-12-01T09:05")
+        world.around.runs_begin = False
+        for day, state in (("2026-12-02", "skipped"), ("2026-12-03", "run")):
+            self.ticks(world, f"{day}T08:58", f"{day}T10:02")
+            assert world.states()[f"{day}T0900"] == state
 
     def test_nothing_is_caught_up(self, world: World) -> None:
         """With catch_up_s 0 a time goes its way of several minutes: that is no delay."""
