@@ -10,7 +10,9 @@ from botocore.exceptions import ClientError
 from notifier.events.triggers import SUFFIXES
 from notifier.model.batch_file import EVENT_LASTS_S, PinnedObject
 from notifier.model.cut import CutParts
+from notifier.model.goal_source import PREFIX as GOALS
 from notifier.model.run import source_of
+from notifier.preparation_items import CONVERSIONS
 from privacy.records import NOT_JSON, Unreadable, unpacked
 from privacy.under_way import OCCURRENCE, UnderWay, read_table
 from privacy.versions import Version, versions_under
@@ -19,6 +21,8 @@ from reporting.proof.erased import Erasures
 from reporting.proof.evidence import Admitted, find_source, read_erasures, read_object, read_summary
 
 BATCHES = "batches/"
+DATE = "{date}"
+"""In a file's name in a goal's declaration: each day of the run's windows."""
 PREPARED = "audiences/prepared/"
 """Where a part has a manifest, which is needed with it: `audiences/prepared/ID/_manifest.json`."""
 _RUN_KEY = re.compile(r"[a-z-]+/run_id=([0-9a-f]{20})/")
@@ -27,6 +31,12 @@ _CAPS_KEY = re.compile(r"caps/group=[^/]+/day=[^/]+/run_id=([0-9a-z-]+)\.parquet
 _WILD = re.compile(r"[*?\[]")
 _MADE_FROM = ("query", "sql")
 """Members of an audience for which its file does not say which files are read."""
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What a count of conversions is asked for: those of one run."""
+
+    run_id: str
 
 
 def _summary_key(run_id: str) -> str:
@@ -102,9 +112,16 @@ class Open:
         self._leave(sent, name)
         return True
 
-    def take_preparing(self, name: str) -> None:
-        """Keep every file while something is prepared that is no run yet: any may be read."""
-        self._everything.add(name)
+    def take_preparing(self, client: Any, bucket: str, name: str, request: str) -> None:
+        """Keep every file while something is prepared that is no run yet: any may be read.
+
+        Of a count of conversions only what its goal's declaration names, where that names files alone.
+        """
+        names = _read_by_count(client, bucket, request) if name.startswith(CONVERSIONS) else None
+        if names is None:
+            self._everything.add(name)
+        else:
+            self._leave_named(names, name)
         is_occurrence = name.startswith(f"{OCCURRENCE}:")
         what = f"the audience of {_in_words(name)}" if is_occurrence else f"what the pages have asked for ({name})"
         self.words[name] = f"until {what} is prepared"
@@ -121,14 +138,17 @@ class Open:
         names = _named_in(body, bucket)
         if names is None:
             self._everything.add(run_id)
-            return
+        else:
+            self._leave_named(names, run_id)
+
+    def _leave_named(self, names: Iterable[str], until: str) -> None:
         for name in names:
             if wild := _WILD.search(name):
-                self._folders[name[: wild.start()]] = run_id
+                self._folders[name[: wild.start()]] = until
             elif name.endswith("/"):
-                self._folders[name] = run_id
+                self._folders[name] = until
             else:
-                self._leave_part(name, run_id)
+                self._leave_part(name, until)
 
     def carry(self, earlier: "Open") -> None:
         """Take over what an earlier look has left: what that was left to may be over, and the object not erased."""
@@ -193,9 +213,32 @@ def _named_in(body: bytes, bucket: str) -> list[str] | None:
     texts = [*_texts(file.get("audience")), *_texts(exclude)]
     if any(name in _MADE_FROM for name, _ in texts):
         return None
-    own = f"s3://{bucket}/"
-    names = (text.removeprefix(own) for _, text in texts)
-    return [name for name in names if name.startswith(("audiences/", "standing/"))]
+    return _own(bucket, (text for _, text in texts))
+
+
+def _own(bucket: str, names: Iterable[str]) -> list[str]:
+    """Those that are read from the stack's bucket."""
+    own = (name.removeprefix(f"s3://{bucket}/") for name in names)
+    return [name for name in own if name.startswith(("audiences/", "standing/"))]
+
+
+def _read_by_count(client: Any, bucket: str, request: str) -> list[str] | None:
+    """The keys, folders and patterns that a count of conversions reads; None where that is not known."""
+    try:
+        run_id = msgspec.json.decode(request, type=_Asked).run_id
+        began = read_object(client, bucket, _state_key(run_id))
+        goal = msgspec.json.decode(began, type=Admitted).campaign.goal if began is not None else None
+        body = read_object(client, bucket, f"{GOALS}{goal.name}.json") if goal is not None else None
+        if body is None:
+            return None
+        declared = msgspec.json.decode(body, type=dict[str, Any])
+    except NOT_JSON:
+        return None
+    if any(name in _MADE_FROM for name, _ in _texts(declared)):
+        return None
+    # Each day's file, whatever the days.
+    names = _own(bucket, (text for _, text in _texts(declared)))
+    return [name.replace(DATE, "*") for name in names]
 
 
 def _texts(value: object, name: str = "") -> Iterator[tuple[str, str]]:
@@ -272,8 +315,8 @@ def _open(
         open_.take_test(client, bucket, run_id, batch_file(run_id))
     for run_id in sorted(ledger.counted & set(over)):
         open_.take_counted(client, bucket, run_id, batch_file(run_id))
-    for name in sorted(ledger.preparing):
-        open_.take_preparing(name)
+    for name, request in sorted(ledger.preparing.items()):
+        open_.take_preparing(client, bucket, name, request)
     for name, manifest in sorted(ledger.prepared.items()):
         open_.take_prepared(name, manifest)
     for version in batches:

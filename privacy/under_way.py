@@ -38,20 +38,21 @@ class UnderWay(msgspec.Struct, frozen=True):
         counted: runs that are over, and whose users are being counted for caps.
         tests: runs of which the winner is not decided, or nothing has followed from the decision yet.
         prepared: the manifests of occurrences that are not sent yet, by the names of their preparations.
-        preparing: names of what is being prepared and is no run's.
+        preparing: what is asked for, by the names of what is being prepared and is no run's.
     """
 
     runs: dict[str, LedgerRun]
     counted: frozenset[str]
     tests: frozenset[str]
     prepared: dict[str, str]
-    preparing: frozenset[str]
+    preparing: dict[str, str]
 
 
 def read_table(dynamodb: Any, table: str) -> UnderWay:
     """Read the whole table."""
     runs: dict[str, LedgerRun] = {}
     preparations: dict[str, tuple[bool, str]] = {}
+    requests: dict[str, str] = {}
     tests, waiting = set[str](), set[str]()
     pages = dynamodb.get_paginator("scan").paginate(
         TableName=table, ConsistentRead=True,
@@ -69,6 +70,7 @@ def read_table(dynamodb: Any, table: str) -> UnderWay:
                 runs[name] = LedgerRun(source.bucket, source.key, "closed_at_ms" in item)
             elif kind == PREPARATION:
                 found = preparation_of(item)
+                requests[name] = found.request
                 preparations[name] = (found.state.is_over, _made(found.state, found.manifest))
             elif kind == DECISION:
                 if not decision_of(item).is_over:
@@ -83,7 +85,7 @@ def read_table(dynamodb: Any, table: str) -> UnderWay:
         counted,
         frozenset(tests),
         {name: preparations[name][1] for name in waiting if preparations.get(name, (True, ""))[1]},
-        frozenset(name for name in going_on if not name.startswith(COUNT)),
+        {name: requests[name] for name in going_on if not name.startswith(COUNT)},
     )
 
 

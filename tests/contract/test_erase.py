@@ -20,7 +20,7 @@ from audiences.store import PreparationStore
 from notifier.audience.pin import pin_parts
 from notifier.decision_items import DecisionState
 from notifier.model.run import Ending, Run, source_of
-from notifier.preparation_items import COUNT
+from notifier.preparation_items import COUNT, conversions_id, preparation_key
 from notifier.stores.ledger import DynamoLedger
 from privacy.erase import Erased, Stack, erase
 from privacy.places import MADE_HERE, PREFIXES, TABLES
@@ -350,6 +350,39 @@ def test_what_is_prepared_and_no_run_yet(stack: Stack, name: str, words: str, is
     assert found.waiting == {"standing/a.jsonl": f"until {words} is prepared"}
     assert found.waits_for == (name,)
     prepared(stack, name) if not is_claimed else store.end(name, "me", reason="no such table")
+    assert erased(stack).is_done
+    assert not left(stack, {"rows"})
+
+
+@pytest.mark.parametrize(
+    ("declared", "waits"),
+    [
+        ({"files": ["standing/bought/{date}.jsonl"], "complete": {"marker": "standing/bought/through"}}, "bought/1"),
+        ({"files": ["s3://other/standing/{date}/"], "complete": {"marker": "standing/through"}}, ""),
+        ({"query": {"name": "bought"}, "complete": {"marker": "standing/through"}}, "bought/1 other"),
+        (None, "bought/1 other"),
+    ],
+)
+def test_conversions_being_counted(stack: Stack, declared: dict[str, Any] | None, waits: str) -> None:
+    """Only what the goal's declaration names waits for them; a query may read anything."""
+    run = made(stack)
+    state = f"state/run_id={run.run_id}/campaign.json"
+    value = msgspec.json.decode(stack.s3.get_object(Bucket=stack.bucket, Key=state)["Body"].read())
+    value["campaign"]["goal"] = {"name": "bought", "window_h": 24}
+    put(stack, state, msgspec.json.encode(value))
+    if declared is not None:
+        put(stack, "conversions/bought.json", msgspec.json.encode(declared))
+    for name in ("bought/1", "other"):
+        a_file(stack, f"standing/{name}.jsonl")
+    around = Around(stack.dynamodb, stack.table, stack.s3, stack.bucket, lambda _: None, time.time)
+    name = conversions_id(run.run_id, 1)
+    around.ask(name, {"run_id": run.run_id})
+    found = erased(stack, "rows")
+    assert [key for key in found.waiting if key.startswith("standing/")] == [
+        f"standing/{name}.jsonl" for name in waits.split()
+    ]
+    assert found.waits_for == ((name,) if waits else ())
+    stack.dynamodb.delete_item(TableName=stack.table, Key=preparation_key(name))
     assert erased(stack).is_done
     assert not left(stack, {"rows"})
 
