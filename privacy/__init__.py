@@ -15,5 +15,6 @@ An erasure leaves the proofs of all runs valid.
   waits for.
 - `run_eraser`: replaces the objects of one run, and writes its tombstone.
 - `counted`: the hashes by which caps count users.
-- `erase`: the whole stack in one pass.
+- `file_eraser`: replaces or deletes all other files; `test_pushes`: the test pushes of the approval pages.
+- `stack`: clients, names and objects of the stack; `erase`: all of it in one pass; `remaining`: what is left then.
 """

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from privacy.erase import Stack
 from privacy.jobs import Jobs, JobState
 from privacy.service import Done, PrivacyService, Refused
+from privacy.stack import Stack
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

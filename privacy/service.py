@@ -14,11 +14,12 @@ import msgspec
 
 from notifier.model.plurals import counted
 from notifier.model.record_reading import MAX_USER_ID_BYTES
-from privacy.erase import Erased, Stack, erase, read_versions, seconds_for
+from privacy.erase import Erased, erase, seconds_for
 from privacy.id_shapes import is_too_long
 from privacy.jobs import Job, Jobs, JobState, new_id
 from privacy.places import OUT_OF_REACH_WORDS
 from privacy.runs import is_run
+from privacy.stack import Stack, read_versions
 from privacy.waiting import waited_for
 from privacy.whom import key_of, suppress
 from reporting.person import Found, Plan, find, plan

@@ -18,10 +18,11 @@ from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, sure, who
-from privacy.erase import Erased, erase, in_words, read_versions
-from privacy.erase import Stack as ErasingStack
+from privacy.erase import Erased, erase, in_words
 from privacy.id_shapes import is_too_long
 from privacy.places import OUT_OF_REACH
+from privacy.stack import Stack as ErasingStack
+from privacy.stack import read_versions
 from privacy.whom import key_of, suppress
 from reporting.person import Found, find, plan
 from reporting.trail import LookUp, hashed, note

@@ -8,7 +8,8 @@ import multiprocessing
 import time
 from datetime import UTC, datetime
 
-from privacy.erase import Stack, erase, in_words, read_versions
+from privacy.erase import erase, in_words
+from privacy.stack import Stack, read_versions
 from privacy.whom import suppress
 from reporting.proof.audit import audit
 from tests.bench.proof import USERS_IN_PART, Part, campaign_of_bench, peak_mb, serve

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from notifier.model.campaign import Campaign, Message, Variant
-from privacy.erase import Stack, erase, in_words, read_versions
+from privacy.erase import erase, in_words
+from privacy.stack import Stack, read_versions
 from privacy.whom import suppress
 from reporting.person import find, plan
 from reporting.proof.audit import audit

@@ -22,10 +22,11 @@ from notifier.decision_items import DecisionState
 from notifier.model.run import Ending, Run, source_of
 from notifier.preparation_items import COUNT, conversions_id, preparation_key
 from notifier.stores.ledger import DynamoLedger
-from privacy.erase import Erased, Stack, erase
+from privacy.erase import Erased, erase
 from privacy.places import MADE_HERE, PREFIXES, TABLES
 from privacy.run_eraser import IN_THIS_MOMENT
 from privacy.runs import read_open
+from privacy.stack import Stack
 from privacy.under_way import WITH_AUDIENCE
 from privacy.waiting import waited_for
 from privacy.whom import suppress

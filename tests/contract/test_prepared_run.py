@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from approval.store import Store, TestPush
-from privacy.erase import Stack
+from privacy.stack import Stack
 from reporting.person import find, plan
 from reporting.proof.audit import audit
 from sandbox.audience import Recipe, users

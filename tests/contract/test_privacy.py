@@ -22,11 +22,12 @@ from notifier.preparation_items import COUNT, asked_for, preparation_key
 from notifier.sending.carrier import DRY_RUN
 from notifier.stores.ledger import DynamoLedger
 from privacy import app, service
-from privacy.erase import Erased, Stack, read_versions, seconds_for
+from privacy.erase import Erased, seconds_for
 from privacy.jobs import PREFIX, Jobs, JobState
 from privacy.places import OUT_OF_REACH, OUT_OF_REACH_WORDS
 from privacy.service import PrivacyService, cost_in_words, found_in_words
 from privacy.service import Refused as NotDone
+from privacy.stack import Stack, read_versions
 from privacy.versions import Version
 from privacy.waiting import KEY as WAITING
 from privacy.waiting import note_waiting, waited_for

@@ -12,7 +12,8 @@ from audiences.store import PreparationStore
 from notifier.model.preparation import PreparationState
 from notifier.model.run import Ending, LaneState, Run, source_of
 from notifier.stores.ledger import DynamoLedger
-from privacy import erase as privacy
+from privacy.erase import erase
+from privacy.stack import Stack as ErasingStack
 from privacy.whom import suppress
 from schedules.definition import DatedDrops
 from schedules.documents import BucketTexts, CopyChanged, Documents, copy_prefix
@@ -132,11 +133,11 @@ class TestDrops:
             self.put(bucket, str(drops.ready), body=json.dumps({"files": files}).encode())
 
         def erase_users() -> None:
-            of_privacy = privacy.Stack(place.s3, place.dynamodb, place.bucket, place.table, "suppression/")
+            of_privacy = ErasingStack(place.s3, place.dynamodb, place.bucket, place.table, "suppression/")
             for user_id in ("gone", "went"):
                 now = datetime.now(UTC)
                 whom = suppress(place.s3, place.bucket, "suppression/", [user_id], now)
-                assert privacy.erase(of_privacy, whom, "ann", now).is_done
+                assert erase(of_privacy, whom, "ann", now).is_done
 
         if not before_marker:
             mark()

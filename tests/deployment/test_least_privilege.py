@@ -10,9 +10,9 @@ import boto3
 import pytest
 
 from notifier.model.run import LaneState
-from privacy.erase import Stack
 from privacy.jobs import Jobs
 from privacy.service import PrivacyService
+from privacy.stack import Stack
 from sandbox.audience import Recipe, campaign, users
 from sandbox.local_lambda.service import LocalLambda
 from sandbox.trial import Setting, Trial, parameters_of
