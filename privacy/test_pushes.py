@@ -1,9 +1,9 @@
 """Erases users from the test pushes of the approval pages: each names the user whose attributes it has."""
 
-from typing import Any
-
 import msgspec
+from boto3.dynamodb.conditions import Attr
 
+from notifier.dynamodb import Item, Update, text_of
 from privacy.stack import Stack
 from privacy.whom import Whom
 
@@ -19,33 +19,30 @@ def erase_test_pushes(stack: Stack, whom: Whom) -> int:
     )  # fmt: skip
     for page in pages:
         for item in page["Items"]:
-            found: dict[str, Any] | None = item
+            found: Item | None = item
             while found is not None and _has_sample(found, whom):
                 found = _without_sample(stack, found)
                 count += found is None
     return count
 
 
-def _has_sample(item: dict[str, Any], whom: Whom) -> bool:
-    return msgspec.json.decode(item["data"]["S"]).get("sample") in whom
+def _has_sample(item: Item, whom: Whom) -> bool:
+    return msgspec.json.decode(text_of(item, "data")).get("sample") in whom
 
 
-def _without_sample(stack: Stack, item: dict[str, Any]) -> dict[str, Any] | None:
+def _without_sample(stack: Stack, item: Item) -> Item | None:
     """Take the sample user out of a test push. What stands there now, where that is something else; else None."""
-    test = msgspec.json.decode(item["data"]["S"]) | {"sample": ""}
+    before = text_of(item, "data")
+    test = msgspec.json.decode(before) | {"sample": ""}
+    # The pages may write what became of the push in this moment.
+    update = Update().set(data=msgspec.json.encode(test).decode()).only_if(Attr("data").eq(before))
+    key = {name: item[name] for name in ("pk", "sk")}
     try:
         stack.dynamodb.update_item(
-            TableName=stack.approval_table, Key={name: item[name] for name in ("pk", "sk")},
-            # The pages may write what became of the push in this moment.
-            UpdateExpression="SET #data = :data", ConditionExpression="#data = :before",
-            ExpressionAttributeNames={"#data": "data"},
-            ExpressionAttributeValues={
-                ":data": {"S": msgspec.json.encode(test).decode()}, ":before": item["data"],
-            },
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-        )  # fmt: skip
+            TableName=stack.approval_table, Key=key, ReturnValuesOnConditionCheckFailure="ALL_OLD", **update.arguments()
+        )
     except stack.dynamodb.exceptions.ConditionalCheckFailedException as error:
         # Nothing is there where it has expired.
-        found: dict[str, Any] | None = error.response.get("Item")
+        found: Item = error.response.get("Item", {})
         return found or None
     return None
