@@ -129,7 +129,7 @@ class Files:
         return Written(key, source.etag, source.version_id, source.run_id, now_ms)
 
     def is_written(self, key: str, content_hash: str) -> bool:
-        """Whether the batch file of this content is there: then its run has begun, whoever was told."""
+        """Whether the batch file of this content is there: then its run has begun, whatever the request says."""
         head = self._head(key, None)
         return head is not None and head["Metadata"].get("content-hash") == content_hash
 

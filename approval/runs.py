@@ -163,7 +163,7 @@ class Runs(Table):
         try:
             is_released = self._commanded({"action": "release", "by": by})
         except Refused:
-            is_released = False  # somebody else has released it in between, unless it is held again
+            is_released = False  # another person has released it meanwhile, unless it is held again
         if not is_released:
             is_released = Items(self._client, self._table).update(HOLD_KEY, releasing(found, by, now_ms)) is not None
         if not is_released and self.hold() is not None:

@@ -15,7 +15,7 @@ from privacy.versions import Version, versions_under
 from privacy.whom import REFUSED, Whom
 
 REWRITES = 5
-"""So often a file is read and rewritten that somebody else writes at the same time."""
+"""So often a file is read and rewritten that others write at the same time."""
 
 
 class FileEraser:
@@ -72,7 +72,7 @@ class FileEraser:
                 put = self._stack.s3.put_object(
                     Bucket=self._stack.bucket, Key=key, Body=new.body, ContentType=answer["ContentType"],
                     Metadata=metadata_of(answer["Metadata"], version.id, answer["LastModified"], new.erased),
-                    # Only in place of what was read: somebody may put a newer list in this moment.
+                    # Only in place of what was read: a newer list may be put there in this moment.
                     IfMatch=answer["ETag"],
                 )  # fmt: skip
             except self._stack.s3.exceptions.ClientError as error:

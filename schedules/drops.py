@@ -72,7 +72,7 @@ class Drops:
         return {"parts": parts}
 
     def _judge_times(self, bucket: str, ready: object, marker: _Listed, files: list[_Listed]) -> None:
-        """Raise NotReady where a file was written after the marker, by somebody else than an erasure."""
+        """Raise NotReady where a file was written after the marker, by anything else than an erasure."""
         late = [one.key for one in files if one.at > marker.at]
         erased = self._rewritten(bucket, late)
         if newer := [key for key in late if key not in erased or erased[key].written_at > marker.at]:

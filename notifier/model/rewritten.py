@@ -11,7 +11,7 @@ import msgspec
 FROM = "erased-from"
 """The version that it replaces."""
 WRITTEN_AT = "erased-written-at"
-"""When the one was written that somebody else has put there: UTC, ISO 8601."""
+"""When the one was written that was put there by others than an erasure: UTC, ISO 8601."""
 RECORDS = "erased-records"
 """How many records were left out since then, by this erasure and those before."""
 

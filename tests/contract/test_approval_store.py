@@ -284,14 +284,14 @@ def test_lanes_of_a_newer_release(runs: Runs, world: World) -> None:
 
 
 def test_a_release_that_was_refused(runs: Runs, world: World) -> None:
-    """Where somebody else has released it that is what was wanted; where it is held all the same it is said."""
+    """Where another person has released it, that is what was wanted; where it is held all the same it is said."""
     world.control.answer = {"status": "refused", "reason": "nothing is held"}
     world.control.refuses_with = "TooManyRequestsException"
     runs.set_hold(ANN, "the wrong text", 5)
     world.control.refuses_with, invoke = "", world.control.invoke
 
     def again(**request: Any) -> Any:
-        """Before the function looks, it is released by somebody, and held by a third."""
+        """Before the function looks, it is released by a second person, and held by a third."""
         runs._client.update_item(**{"TableName": LEDGER, "Key": HOLD_KEY, **Update().set(since_ms=9).arguments()})
         return invoke(**request)
 

@@ -151,7 +151,7 @@ def test_while_an_audience_is_prepared_every_file_waits(stack: Stack) -> None:
 
 
 def a_file(stack: Stack, key: str = "standing/a.jsonl") -> dict[str, str]:
-    """A file of somebody who is erased and somebody who is not; as a batch file pins it."""
+    """A file of a user who is erased and one who is not; as a batch file pins it."""
     body = b'{"user_id": "rows", "platform": "ios", "token": "a"}\n{"user_id": "b", "platform": "ios", "token": "b"}\n'
     answer = stack.s3.put_object(Bucket=stack.bucket, Key=key, Body=body)
     return {"key": key, "version_id": answer["VersionId"], "etag": answer["ETag"].strip('"')}
@@ -744,7 +744,7 @@ def test_what_was_counted_in_this_moment_stays(stack: Stack, tmp_path: Path, mon
 )
 @pytest.mark.parametrize("moment", ["get_object", "put_object"])
 def test_a_newer_list_stays(stack: Stack, monkeypatch: pytest.MonkeyPatch, key: str, newer: bytes, moment: str) -> None:
-    """Somebody puts one while the older one is read, or rewritten: it loses the users, and nothing else."""
+    """A newer one is put there while the older one is read, or rewritten: it loses the users, and nothing else."""
     samples = b'{"counts": {"samples": [{"user_id": "rows"}, {"user_id": "b"}]}}'
     put(stack, key, samples if key.endswith("_manifest.json") else b'["rows", "b"]')
     real = getattr(stack.s3, moment)

@@ -336,7 +336,7 @@ def test_an_object_that_is_there_already_is_started(trial: Trial) -> None:
 def test_ctrl_c_during_the_upload(
     trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_whole: bool
 ) -> None:
-    """Whoever stops a campaign in the last second is told whether it is sent, and how to end it."""
+    """Whoever stops a campaign in the last second reads whether it is sent, and how to end it."""
     path = make(Recipe(users=5, campaign_id=f"interrupted-{is_whole}"), tmp_path / f"interrupted-{is_whole}.json")
 
     def pressed(cloud: Cloud, path: Path, key: str) -> str:
