@@ -130,7 +130,7 @@ def _check_is_new(cloud: Cloud, run_id: str) -> None:
     whole = as_one(lanes)
     why = f": {whole.reason}" if whole.reason else ""
     if whole.state is LaneState.DONE:
-        mend = "notifier start FILE uploads it once more, as another run; an id that was sent already needs to be another one"
+        mend = "notifier start FILE uploads it once more, as another run; where its id was sent, give it another"
         raise CommandError(ExitCode.NOT_FINE, f"run {run_id} of this file is over, {whole.status}{why}", mend)
     if whole.status in ("paused", "stopped"):
         problem = f"run {run_id} of this file is {whole.status}{why}"

@@ -433,8 +433,8 @@ def refuse_all(_event: Mapping[str, Any]) -> dict[str, Any]:
     raise Refused("it cannot be done (by anybody) now (notifier schedules pause nudge, then without --keep)")
 
 
-def test_a_time_outside_of_its_limits_is_decided_on_its_page(site: Site) -> None:
-    """Approvers are mailed once, with the counts; requesters cannot decide; after the decision it is sent."""
+def wait_for_a_decision(site: Site) -> None:
+    """An approved schedule has a time with more users than its limit."""
     site.save(text())
     site.approve(site.bob)
     site.schedules.around.users = 5000
@@ -442,6 +442,11 @@ def test_a_time_outside_of_its_limits_is_decided_on_its_page(site: Site) -> None
     for _ in range(4):
         site.schedules.tick()
         site.schedules.clock.s += 60
+
+
+def test_a_time_outside_of_its_limits_is_decided_on_its_page(site: Site) -> None:
+    """Approvers are mailed once, with the counts; requesters cannot decide; after the decision it is sent."""
+    wait_for_a_decision(site)
     question = next(one for one in site.schedules.questions if "occurrence" in one)
     site.world.mailbox.mails.clear()
     for _ in range(2):
@@ -783,13 +788,7 @@ REFUSED_IN_A_HOLD = ("approve", "decide", "keep", "now", "preview")
 
 def test_what_a_hold_refuses_is_not_offered(site: Site) -> None:
     """No step of a schedule that is refused during a hold has a button then; the page says who may release it."""
-    site.save(text())
-    site.approve(site.bob)
-    site.schedules.around.users = 5000
-    site.schedules.clock.s += 3600
-    for _ in range(4):
-        site.schedules.tick()
-        site.schedules.clock.s += 60
+    wait_for_a_decision(site)
     site.save(text("Hello"))
     path = f"/schedules/{NAME}"
     ledger = DynamoLedger(site.world.client("dynamodb"), LEDGER, lambda: 1_763_700_000.0)
