@@ -48,6 +48,16 @@ class BatchFiles:
             written = self._s3.head_object(Bucket=self._bucket, Key=key)
         return source_of(self._bucket, key, written.get("VersionId"), written["ETag"]).run_id
 
+    def written(self, key: str) -> str:
+        """The id of the run of a batch file that is there; "" where none is."""
+        try:
+            found = self._s3.head_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+                raise
+            return ""
+        return source_of(self._bucket, key, found.get("VersionId"), found["ETag"]).run_id
+
     def _record(self, key: str, sha256_hex: str, approved_by: str) -> None:
         # The first one stays: an approval is never replaced.
         self._items.put_new(

@@ -113,6 +113,10 @@ class TestsOfStack:
         """As `BatchFiles.write`: of a test that nobody approved no approval is recorded."""
         return self._batch_files.write(key, body, sha256_hex, approved_by)
 
+    def remainder(self, key: str) -> str:
+        """The id of the run of a remainder's batch file that is written; "" where none is."""
+        return self._batch_files.written(key)
+
     def _read(self, key: str) -> bytes | None:
         try:
             body: bytes = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()

@@ -79,6 +79,10 @@ class Tests(Protocol):
         """Write the remainder's batch file, once, after its approval where there is one. Returns the run's id."""
         ...
 
+    def remainder(self, key: str) -> str:
+        """The id of the run of a remainder's batch file that is written; "" where none is."""
+        ...
+
 
 class Winners:
     """Takes decisions further.
@@ -255,17 +259,22 @@ class Winners:
         """What follows from a decision: the remainder's run. Its bytes depend on the test and the arm alone."""
         # After the decision the test may have been cancelled, and there is no way back from a push.
         why = self._why_nothing_goes(test) if test is not None else "what the test began with is gone"
+        key = f"{PREFIX}{one.run_id}.json"
+        sent = ""
         if why and one.arm != CONTROL:
-            one = _to_nothing(one, why)
+            # It may be sent all the same: by a tick that was killed before it could note that.
+            sent = self._tests.remainder(key)
+            one = one if sent else _to_nothing(one, why)
         if test is not None:
             self._say(one, test)
+        if sent:
+            return _sent(one, sent)
         if test is None or one.arm == CONTROL:
             return replace(one, state=DecisionState.OVER, due_at_ms=0)
         body = batch_file(remainder_campaign(test.campaign, one.run_id, one.arm), test.parts)
         approved_by = f"{test.approved_by}, for the test {one.run_id}" if test.approved_by else ""
-        key = f"{PREFIX}{one.run_id}.json"
         run_id = self._tests.write_remainder(key, body, sha256(body).hexdigest(), approved_by)
-        return replace(one, state=DecisionState.SENT, due_at_ms=0, remainder=run_id)
+        return _sent(one, run_id)
 
     def _why_nothing_goes(self, test: TestRun) -> str:
         """Why nothing may go to the remainder of a test, whoever decides; "" for nothing."""
@@ -292,6 +301,10 @@ def batch_file(campaign: Campaign, parts: tuple[Part, ...]) -> bytes:
 
 def _over(one: DecisionItem, words: str) -> DecisionItem:
     return replace(one, state=DecisionState.OVER, due_at_ms=0, words=words)
+
+
+def _sent(one: DecisionItem, run_id: str) -> DecisionItem:
+    return replace(one, state=DecisionState.SENT, due_at_ms=0, remainder=run_id)
 
 
 def _to_nothing(one: DecisionItem, why: str) -> DecisionItem:

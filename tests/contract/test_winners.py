@@ -21,7 +21,7 @@ from notifier.model.campaign import Campaign
 from notifier.model.campaign_reading import read_campaign
 from notifier.model.conversion_counts import ArmCounts, ConversionCounts
 from notifier.model.remainder import other_part_of
-from notifier.model.run import Ending, LaneState, Run, source_of
+from notifier.model.run import Ending, LaneState, Run, source_of, state_key
 from notifier.stores.ledger import DynamoLedger
 from notifier.stores.s3_results import S3Results
 from schedules.tested import TestsOfStack
@@ -445,13 +445,11 @@ def test_hold(stack: Stack) -> None:
     assert stack.asked == []
 
 
-# Of six writes, each with a moment before it and one after it: the moments after three of them. `make deep` tries all.
-@pytest.mark.parametrize(
-    "dies_at", [n if n in (2, 6, 10) else pytest.param(n, marks=pytest.mark.slow) for n in range(1, 13)]
-)
-def test_killed_at_any_write(endpoint: str, dies_at: int) -> None:
-    """Killed before or after each write of a whole decision, the next ticks do the rest: one decision, one file."""
-    stack = Stack(endpoint)
+def killed_at(dies_at: int, stack: Stack, then: Callable[[], object] = lambda: None) -> int:
+    """Ticks until the decision is over, one killed at a moment of its writes, and what happens before the next.
+
+    Returns how many were killed.
+    """
     stack.approve()
     stack.time.s = LAST_S + 24 * HOUR_S
     left = dies_at
@@ -469,15 +467,58 @@ def test_killed_at_any_write(endpoint: str, dies_at: int) -> None:
             stack.winners().run()
         except Killed:
             died += 1
+            then()
         stack.on_write = lambda: None
         stack.count(B_WINS, LAST_S + 24 * HOUR_S)
         stack.time.s += 61
-    assert died == 1, "a whole decision has so many writes"
+    return died
+
+
+# Of six writes, each with a moment before it and one after it: the moments after three of them. `make deep` tries all.
+@pytest.mark.parametrize(
+    "dies_at", [n if n in (2, 6, 10) else pytest.param(n, marks=pytest.mark.slow) for n in range(1, 13)]
+)
+def test_killed_at_any_write(endpoint: str, dies_at: int) -> None:
+    """Killed before or after each write of a whole decision, the next ticks do the rest: one decision, one file."""
+    stack = Stack(endpoint)
+    assert killed_at(dies_at, stack) == 1, "a whole decision has so many writes"
     assert (stack.decision.state, stack.decision.arm) == (DecisionState.SENT, "b")
     [body] = stack.files()
     approval = stack.ledger.approval(stack.bucket, f"{PREFIX}{stack.run_id}.json")
     assert approval is not None
     assert read_campaign(json.loads(body)["campaign"]).id == "welcome-remainder"
+
+
+# Its file is written at the tenth moment: what nobody has noted is sent all the same.
+@pytest.mark.parametrize("what", ["abort_after", "cancelled", "gone"])
+@pytest.mark.parametrize(
+    "dies_at", [n if n in (9, 10) else pytest.param(n, marks=pytest.mark.slow) for n in range(1, 13)]
+)
+def test_killed_before_nothing_goes_any_more(endpoint: str, dies_at: int, what: str) -> None:
+    """The decision says that it was sent where the file is there, and that nothing was where it is not."""
+    stack = Stack(endpoint, until_then(30))
+
+    def then() -> None:
+        if what == "abort_after":
+            stack.time.s = LAST_S + 30 * HOUR_S
+        elif what == "cancelled":
+            stack.end(stack.run_id, Ending.CANCELLED)
+        else:
+            stack.s3.delete_object(Bucket=stack.bucket, Key=state_key(stack.run_id, "campaign"))
+
+    assert killed_at(dies_at, stack, then) == 1
+    found, is_sent = stack.decision, dies_at >= 10
+    assert len(stack.files()) == is_sent
+    if not is_sent:
+        assert (found.state, found.arm, found.remainder) == (DecisionState.OVER, found.arm and "control", "")
+        return
+    key = f"{PREFIX}{stack.run_id}.json"
+    file = stack.s3.head_object(Bucket=stack.bucket, Key=key)
+    run_id = source_of(stack.bucket, key, file["VersionId"], file["ETag"]).run_id
+    assert (found.state, found.arm, found.remainder) == (DecisionState.SENT, "b", run_id)
+    assert found.words.startswith("better than no push")
+    assert {one["arm"] for one in stack.mailed} == {"b"}
+    assert not any(alarms for *_, alarms in stack.logged)
 
 
 def test_doubled_and_set_back(stack: Stack) -> None:
