@@ -259,7 +259,7 @@ class Occurrences:
         fault = found.fault or self._missing_rows(one, schedule, found)
         if fault:
             # Tables that are loaded late, an engine that is away: it is asked again until it is too old.
-            if self._now() < one.fires_at_ms / 1000 + schedule.rhythm.catch_up_s and not _has_later(one, clock):
+            if self._now() < self._until(one, schedule) and not _has_later(one, clock):
                 return self._again(one, OccurrenceState.WAITING, fault)
             return self._over(one, OccurrenceState.FAILED, fault)
         one = replace(one, users=found.users, manifest=found.manifest)

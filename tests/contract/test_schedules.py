@@ -592,6 +592,37 @@ class TestOutcomes(MostlyInMemory):
         assert found.state is OccurrenceState.FAILED
         assert found.reason == "100 rows were read, and manifest.json of 2026-12-01 says 101 rows"
 
+    def test_rows_are_waited_for_until_ready_by(self, world: World) -> None:
+        """What is complete only after catch_up_s is asked for again, as files that come then are; then it failed."""
+        audience = {"prefix": "audiences/x/$day/", "ready": "manifest.json", "ready_by": "11:30"}
+        world.texts.put(key_of(NAME), json.dumps(json.loads(definition()) | {"audience": audience}).encode())
+        world.drops = NeverReady()
+        world.until(at("2026-12-01T10:30"))
+        world.drops = ManyRows(101)
+        while world.clock.s < at("2026-12-01T11:29").timestamp():
+            world.clock.s += 60
+            world.tick()
+        [found] = world.store.history(NAME)
+        assert found.state in (OccurrenceState.WAITING, OccurrenceState.PREPARING)
+        assert found.attempt > 9
+        while world.clock.s < at("2026-12-01T11:33").timestamp():
+            world.clock.s += 60
+            world.tick()
+        [found] = world.store.history(NAME)
+        assert (found.state, found.reason) == (
+            OccurrenceState.FAILED, "100 rows were read, and manifest.json of 2026-12-01 says 101 rows"
+        )  # fmt: skip
+
+    def test_rows_come_before_ready_by(self, world: World) -> None:
+        """All there after catch_up_s, and before `ready_by`: it is sent."""
+        audience = {"prefix": "audiences/x/$day/", "ready": "manifest.json", "ready_by": "11:30"}
+        world.texts.put(key_of(NAME), json.dumps(json.loads(definition()) | {"audience": audience}).encode())
+        world.drops = ManyRows(101)
+        world.until(at("2026-12-01T10:40"))
+        world.drops = ManyRows(100)
+        world.until(at("2026-12-01T10:50"))
+        assert world.states() == {"2026-12-01T0900": "run"}
+
     def test_rows_are_all_there(self, world: World) -> None:
         """As many as it names."""
         audience = {"prefix": "audiences/x/$day/", "ready": "manifest.json"}
