@@ -36,6 +36,9 @@ class RunService:
         run = self._runs.run(written.run_id)
         if run is None or run.is_over:
             raise Refused("It is over already." if run else "Sending has not begun yet. Try again in a moment.")
+        # A cancel is final. Where it has not reached each lane yet it may be given once more, and nothing else.
+        if run.is_cancelled or (run.control == "cancel" and action is not ControlAction.CANCEL):
+            raise Refused("It is cancelled, and ends in a moment.")
         by_function = self._runs.control(written.run_id, action, person.email, self._steps.now_ms)
         self._store.note(id_, self._steps.entry(Step(action.value), person))
         about = {} if by_function else {"by_ledger": True}

@@ -53,6 +53,8 @@ class RunSeen(msgspec.Struct, frozen=True):
     lanes: int = 1
     slowest_lane: int | None = None
     """Of several lanes, while they send, the one that is furthest behind."""
+    is_cancelled: bool = False
+    """Whether each lane that has not ended has the command to cancel, which nothing takes back."""
 
     @property
     def is_over(self) -> bool:
@@ -235,7 +237,9 @@ class _Answer(msgspec.Struct, frozen=True):
 def _refused(reason: str) -> Refused:
     """Why the control function, or the ledger, has not done what it was asked for."""
     if reason == REFUSED:
-        return Refused("It was not done: the run is over, or it is not known any more. Load its page again.")
+        return Refused(
+            "It was not done: the run is over or cancelled, or it is not known any more. Load its page again."
+        )
     return Refused(f"It was not done: {without_commands(reason)}." if reason else "It was not done.")
 
 
@@ -246,6 +250,7 @@ def _lane_seen(run_id: str, item: Item) -> RunSeen:
         status=_text(item, "ending") or _status(_text(item, "state")),
         account=msgspec.json.decode(item["account"]["S"], type=Account) if "account" in item else Account(),
         control=_text(item, "control") or "go",
+        is_cancelled=_text(item, "control") == COMMANDS["cancel"].value,
         control_by=_text(item, "control_by"),
         control_at_ms=_whole(item, "control_at_ms"),
         reason=_text(item, "reason"),
@@ -302,6 +307,7 @@ def _as_one(lanes: Sequence[RunSeen], slowest_lane: int | None) -> RunSeen:
         control=commanded.control,
         control_by=commanded.control_by,
         control_at_ms=commanded.control_at_ms,
+        is_cancelled=all(lane.is_cancelled for lane in lanes if not lane.is_over),
         lanes=len(lanes),
         sending_ms=sum(lane.sending_ms for lane in lanes),
         slowest_lane=slowest_lane,

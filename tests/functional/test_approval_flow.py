@@ -786,6 +786,35 @@ def test_pause_and_resume_from_the_page(world: World) -> None:
     assert bob.post(f"/requests/{id_}/cancel").status == 409
 
 
+def test_a_run_that_is_being_cancelled_is_not_paused(world: World) -> None:
+    """A cancel is final: the page offers nothing else, and an open page's pause is refused with the true reason."""
+    ann = world.browser(ANN)
+    id_, run_id = sending(world, ann)
+    said = "It is cancelled, and ends in a moment."
+
+    def offered() -> list[str]:
+        page = ann.get(f"/requests/{id_}").body
+        return [step for step in ("pause", "resume", "cancel", said) if f"/{step}" in page or step == said in page]
+
+    # Cancelled after it has stopped by itself: nobody is asked to resume it.
+    world.lane(run_id, state="stopped", control="go", version=1)
+    assert (offered(), "It stopped by itself" in ann.get(f"/requests/{id_}").body) == (["resume", "cancel"], True)
+    world.lane(run_id, state="stopped", control="cancel", control_by=BOB, control_at_ms=1, version=1)
+    assert (offered(), "It stopped by itself" in ann.get(f"/requests/{id_}").body) == ([said], False)
+    given = len(world.control.events)
+    for step in ("pause", "resume", "cancel"):
+        answer = ann.post(f"/requests/{id_}/{step}")
+        assert (answer.status, said in answer.body) == (409, True), step
+    assert len(world.control.events) == given
+    # A second lane that the cancel has not reached, of three: it may be cancelled once more, and not paused.
+    world.lane(run_id, 1, state="running", control="go", version=1)
+    world.lane(run_id, 2, state="done", ending="completed", control="go", version=1)
+    assert offered() == ["cancel"]
+    assert (ann.post(f"/requests/{id_}/pause").status, ann.post(f"/requests/{id_}/cancel").status) == (409, 303)
+    world.lane(run_id, 1, state="running", control="cancel", version=1)
+    assert offered() == [said]
+
+
 @pytest.mark.parametrize(
     "trouble", ["TooManyRequestsException", pytest.param("the function fails", marks=pytest.mark.slow)]
 )
@@ -829,7 +858,7 @@ def test_a_command_that_was_refused_is_not_said_to_be_done(world: World, by: str
 
         world.control.invoke = invoke_late  # type: ignore[method-assign]
     answer = ann.post(f"/requests/{id_}/pause")
-    assert (answer.status, "the run is over, or it is not known any more" in answer.body) == (409, True)
+    assert (answer.status, "the run is over or cancelled, or it is not known any more" in answer.body) == (409, True)
     assert "pause" not in [entry.step for entry in Store(world.client("dynamodb"), TABLE).audit(id_)]
 
 
