@@ -83,11 +83,16 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         faults.append(str(error))
     if faults:
         raise BadSettings("; ".join(faults))
+    kept = read_kept_days(environment)
     return Settings(
         **texts,
         requesters=people(environment.get("REQUESTERS", "")),
         approvers=people(environment.get("APPROVERS", "")),
-        limits=Limits(two_approvers_above=numbers["TWO_APPROVERS_ABOVE"], review_days=max(1, numbers["REVIEW_DAYS"])),
+        limits=Limits(
+            two_approvers_above=numbers["TWO_APPROVERS_ABOVE"],
+            # What is decided on is kept no longer.
+            review_days=max(1, min(numbers["REVIEW_DAYS"], kept.batch_files)),
+        ),
         mode=mode,
         fcm_per_second=max(1, numbers["FCM_PER_SECOND"]),
         ramp_s=numbers["RAMP_S"],
@@ -97,7 +102,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         privacy_officers=people(environment.get("PRIVACY_OFFICERS", "")),
         privacy_function=environment.get("PRIVACY_FUNCTION", ""),
         cap_defaults=cap_defaults,
-        kept=read_kept_days(environment),
+        kept=kept,
         app_name=environment.get("APP_NAME", "").strip(),
         app_icon_url=app_icon_url,
         webhook_secret_arn=environment.get("WEBHOOK_SECRET_ARN", "").strip(),

@@ -37,6 +37,13 @@ def test_settings_are_read_once_and_whole() -> None:
     assert settings.kept.least == 9
 
 
+@pytest.mark.parametrize(("review", "kept", "days"), [("30", "7", 7), ("7", "30", 7), ("0", "30", 1), ("40", "", 30)])
+def test_a_review_lasts_no_longer_than_its_audience_is_kept(review: str, kept: str, days: int) -> None:
+    """Otherwise a request could be decided on whose audience is gone."""
+    settings = read_settings(NEEDED | {"REVIEW_DAYS": review, "BATCH_FILE_DAYS": kept})
+    assert settings.limits.review_days == days
+
+
 def test_every_fault_of_the_settings_is_told() -> None:
     """By the variable's name, all at once."""
     with pytest.raises(BadSettings) as caught:
