@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from notifier.model.rewritten import metadata_of
+from notifier.model.rewritten import metadata_of, place_of
 from privacy.counted import has_hashes
 from privacy.erased_bytes import document, listed
 from privacy.places import MADE_HERE, Way
@@ -68,10 +68,11 @@ class FileEraser:
         if not new.erased:
             return True
         if is_manifest(key) or (version.latest and not key.startswith((*MADE_HERE, "batches/"))):
+            place = place_of(self._stack.bucket, key)
             try:
                 put = self._stack.s3.put_object(
                     Bucket=self._stack.bucket, Key=key, Body=new.body, ContentType=answer["ContentType"],
-                    Metadata=metadata_of(answer["Metadata"], version.id, answer["LastModified"], new.erased),
+                    Metadata=metadata_of(answer["Metadata"], place, version.id, answer["LastModified"], new.erased),
                     # Only in place of what was read: a newer list may be put there in this moment.
                     IfMatch=answer["ETag"],
                 )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from notifier.model.rewritten import Rewritten, rewritten
+from notifier.model.rewritten import Rewritten, place_of, rewritten
 from schedules.definition import DatedDrops
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ class Drops:
             return {}
         with ThreadPoolExecutor(HEADS) as pool:
             found = zip(keys, pool.map(self._metadata, keys), strict=True)
-            return {key: one for key, metadata in found if (one := rewritten(metadata)) is not None}
+            judged = ((key, rewritten(metadata, place_of(bucket, key))) for key, metadata in found)
+            return {key: one for key, one in judged if one is not None}
 
     def _metadata(self, key: str) -> Mapping[str, str]:
         try:

@@ -153,6 +153,46 @@ class TestDrops:
         with pytest.raises(NotReady, match="is newer than"):
             self.request(bucket, drops)
 
+    def test_a_copy_of_what_an_erasure_has_rewritten(self, bucket: tuple[Any, str], place: Place) -> None:
+        """Written by others, after the marker and with all rows it has: its metadata are those of another file."""
+        client, name = bucket
+        source, emptied, twice = (f"audiences/day-2/2026-11-30/{'ä ' * 200}{n}.jsonl" for n in range(3))
+
+        def copy(key: str) -> None:
+            client.copy_object(Bucket=name, Key=FOLDER + "a.jsonl", CopySource={"Bucket": name, "Key": key})
+
+        def erase_user(user_id: str) -> None:
+            now = datetime.now(UTC)
+            whom = suppress(place.s3, name, "suppression/", [user_id], now)
+            of_privacy = ErasingStack(place.s3, place.dynamodb, name, place.table, "suppression/")
+            assert erase(of_privacy, whom, "ann", now).is_done
+
+        def mark(rows: int) -> None:
+            self.put(bucket, "manifest.json", body=json.dumps({"files": [{"key": "a.jsonl", "rows": rows}]}).encode())
+
+        client.put_object(Bucket=name, Key=source, Body=lines("gone", "b"), Metadata={"by": "x" * 1500})
+        client.put_object(Bucket=name, Key=emptied, Body=lines("gone"))
+        erase_user("gone")
+        assert "erased-written-at" in client.head_object(Bucket=name, Key=source)["Metadata"]
+        mark(rows=1)
+        sleep(1.1)  # S3's times are whole seconds
+        copy(source)
+        with pytest.raises(NotReady, match=r"a\.jsonl is newer than manifest\.json"):
+            self.request(bucket, LISTED)
+        assert Drops(*bucket).expected_rows(LISTED, DAY) == 1
+        # One of which nobody was left, and which a copy of it left empty here.
+        copy(emptied)
+        mark(rows=1)
+        with pytest.raises(NotReady, match=r"a\.jsonl is in .* and not there"):
+            self.request(bucket, LISTED)
+        # An erasure of the copy begins anew.
+        client.put_object(Bucket=name, Key=twice, Body=lines("went", "gone", "b"))
+        erase_user("gone")
+        copy(twice)
+        mark(rows=2)
+        erase_user("went")
+        assert (self.request(bucket, LISTED), Drops(*bucket).expected_rows(LISTED, DAY)) == (["a.jsonl"], 1)
+
     def test_an_empty_file_is_still_waited_for(self, bucket: tuple[Any, str]) -> None:
         """No erasure has emptied it."""
         self.put(bucket, "a.csv")
