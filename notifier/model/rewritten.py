@@ -17,6 +17,8 @@ RECORDS = "erased-records"
 """How many records were left out since then, by this erasure and those before."""
 PLACE = "erased-place"
 """Where the erasure has put it, as `place_of` has it. A copy has the metadata too, and is no file of an erasure's."""
+MOST = 2_048
+"""So many bytes the names and values of an object's metadata have together at most."""
 
 
 class Rewritten(msgspec.Struct, frozen=True):
@@ -49,7 +51,7 @@ def rewritten(metadata: Mapping[str, str], place: str) -> Rewritten | None:
 def metadata_of(
     before: Mapping[str, str], place: str, version: str, written_at: datetime, records: int
 ) -> dict[str, str]:
-    """The metadata of a file that takes the place of another one.
+    """The metadata of a file that takes the place of another one: with those of that one where there is room for them.
 
     Args:
         before: the metadata of that one.
@@ -59,10 +61,12 @@ def metadata_of(
         records: how many records of it are left out.
     """
     first = rewritten(before, place) or Rewritten(written_at, 0)
-    return {
-        **before,
+    of_erasure = {
         PLACE: place,
         FROM: version,
         WRITTEN_AT: first.written_at.astimezone(UTC).isoformat(),
         RECORDS: str(first.records + records),
     }
+    both = {**before, **of_erasure}
+    size = sum(len(f"x-amz-meta-{name}{value}".encode()) for name, value in both.items())
+    return both if size <= MOST else of_erasure

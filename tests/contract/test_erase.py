@@ -762,6 +762,17 @@ def test_a_newer_list_stays(stack: Stack, monkeypatch: pytest.MonkeyPatch, key: 
     assert not left(stack, {"rows"})
 
 
+@pytest.mark.parametrize("n", [1_000, 2_030])
+def test_a_file_with_much_metadata(stack: Stack, n: int) -> None:
+    """S3 takes 2 KB of it: what an erasure says takes the place of the rest where there is no room for both."""
+    key = "standing/a.jsonl"
+    stack.s3.put_object(Bucket=stack.bucket, Key=key, Body=b'{"user_id": "rows"}\n', Metadata={"by": "x" * n})
+    assert erased(stack, "rows").is_done
+    metadata = stack.s3.head_object(Bucket=stack.bucket, Key=key)["Metadata"]
+    assert ("by" in metadata, metadata["erased-records"]) == (n == 1_000, "1")
+    assert not left(stack, {"rows"})
+
+
 def test_a_list_that_is_always_written(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is named, and what stands there is what was written last; a deleted one stays deleted."""
     key, gone, real = "suppression/list.json", "standing/gone.jsonl", stack.s3.put_object
