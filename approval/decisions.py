@@ -18,9 +18,9 @@ from approval.request import (
     State,
     Step,
     batch_file,
+    became_late,
     is_too_late,
     require,
-    starts_late,
 )
 from approval.request_audiences import RequestAudiences
 from approval.runs import Runs
@@ -105,12 +105,14 @@ class Decisions:
         if is_too_late(request.campaign, self._steps.now_ms):
             raise Refused(f"The latest time of the campaign has passed: nothing would be sent. {_COPY}")
         late = self._late(request, _COPY)
-        if starts_late(request.campaign, self._steps.now_ms):
+        asks = "An approver has to say that it is sent now."
+        if became_late(request, self._steps.now_ms):
+            asks = "It was approved for another time: an approver has to say that it is sent now."
             late = "Its start has passed: it would be sent at once."
         if not late:
             return
         if not person.is_approver or is_same_person(person.email, request.requester):
-            raise Refused(f"{late} It was approved for another time: an approver has to say that it is sent now.")
+            raise Refused(f"{late} {asks}")
         if not now_ticked:
             raise Refused(f"{late} Say that you want this.")
         self._store.note(request.id, self._steps.entry(Step.APPROVED, person, f"as of now. {late}"))

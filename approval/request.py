@@ -381,6 +381,16 @@ def starts_late(campaign: Campaign, now_ms: int) -> bool:
     return campaign.not_before is not None and campaign.not_before.timestamp() * 1000 <= now_ms
 
 
+def became_late(request: Request, now_ms: int) -> bool:
+    """Whether the start of an approved request has passed since its last approval.
+
+    Where it had passed before, that approver has said that it is sent at once.
+    """
+    if request.campaign is None or not starts_late(request.campaign, now_ms):
+        return False
+    return not request.approvals or not starts_late(request.campaign, request.approvals[-1].at_ms)
+
+
 def is_too_late(campaign: Campaign, now_ms: int) -> bool:
     """Whether the campaign's latest time has passed, so that the notifier would end the run without sending."""
     return campaign.abort_after is not None and campaign.abort_after.timestamp() * 1000 <= now_ms

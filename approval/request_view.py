@@ -12,7 +12,7 @@ from approval.people import Person, mail_recipients, named
 from approval.prepared import AudienceSeen, NotKnown
 from approval.remark_service import SentRuns
 from approval.remark_view import RemarkView
-from approval.request import DAY_MS, OPEN, Request, State, needed_approvals, starts_late
+from approval.request import DAY_MS, OPEN, Request, State, became_late, needed_approvals, starts_late
 from approval.request_audiences import RequestAudiences
 from approval.request_service import RequestService
 from approval.request_status import RequestStatus
@@ -124,7 +124,10 @@ class RequestView:
 
     def _status_values(self, call: Call, request: Request, seen: AudienceSeen) -> dict[str, Any]:
         is_mine = call.visitor is not None and is_same_person(call.visitor.email, request.requester)
-        is_late = request.campaign is not None and starts_late(request.campaign, self._service.now_ms)
+        now_ms = self._service.now_ms
+        is_late = request.campaign is not None and starts_late(request.campaign, now_ms)
+        if request.state is State.APPROVED:
+            is_late = became_late(request, now_ms)
         values = self._request_status.values(request, seen)
         values |= {
             "starts_late": is_late,

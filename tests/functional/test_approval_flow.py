@@ -5,7 +5,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -250,9 +250,9 @@ class Broken:
         return getattr(self._real, name)
 
 
-def cut_off(world: World, bob: Browser, id_: str) -> None:
+def cut_off(world: World, bob: Browser, id_: str, **ticks: str) -> None:
     """Approve a request, and fail before its file is written."""
-    seen, csrf = decision(bob, id_), bob.csrf()
+    seen, csrf = decision(bob, id_) | ticks, bob.csrf()
     real = world.app
 
     def client(service: str) -> object:
@@ -287,7 +287,7 @@ def test_what_was_cut_off_is_sent_days_later_only_if_an_approver_says_so(world: 
     cut_off(world, bob, id_)
     world.clock.forward(days=9)
     ann, bob = world.browser(ANN), world.browser(BOB)
-    said = "an approver has to say that it is sent now"
+    said = "It was approved for another time: an approver has to say that it is sent now."
     page = ann.get(f"/requests/{id_}").body
     assert (said in page, "/finish" in page) == (True, False)
     for fields in ({}, {"now": "yes"}):
@@ -304,6 +304,38 @@ def test_what_was_cut_off_is_sent_days_later_only_if_an_approver_says_so(world: 
     assert bob.post(f"/requests/{id_}/finish", {"now": "yes"}).status == 303
     assert world.batch_files() == [f"batches/{id_}.json"]
     assert "as of now. Its start has passed: it would be sent at once." in ann.get(f"/requests/{id_}").body
+
+
+def test_what_was_approved_to_be_sent_now_is_handed_over_by_its_requester(world: World) -> None:
+    """Its start had passed when it was approved, and its approver said so: nobody says it a second time."""
+    ann = world.browser(ANN)
+    id_ = new_request(ann, world, form={**FORM, "start": "2026-11-21T18:00"})
+    world.clock.forward(days=1)
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    assert 'name="now" value="yes" required' in bob.get(f"/requests/{id_}").body
+    cut_off(world, bob, id_, now="yes")
+    for browser in (ann, bob):
+        page = browser.get(f"/requests/{id_}").body
+        assert "/finish" in page
+        for wrong in ("another time", "has to say", 'name="now"'):
+            assert wrong not in page, wrong
+    assert ann.post(f"/requests/{id_}/finish").status == 303
+    assert world.batch_files() == [f"batches/{id_}.json"]
+
+
+def test_for_an_hour_that_is_past_it_is_not_said_to_be_approved_for_another_time(world: World) -> None:
+    """Its approver has said it of some users already. It may be past for more of them, which is asked without that."""
+    ann = world.browser(ANN)
+    form = {**FORM, "local": "yes", "start": "2026-11-22T19:00", "if_past": "now"}
+    id_ = new_request(ann, world, form=form)
+    world.clock.now = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
+    cut_off(world, world.browser(BOB), id_, now="yes")
+    ann = world.browser(ANN)
+    late = "For 50 users the hour is past when it begins: they get it as soon as it begins."
+    for body in (ann.get(f"/requests/{id_}").body, ann.post(f"/requests/{id_}/finish").body):
+        assert f"{late} An approver has to say that it is sent now." in body
+        assert "another time" not in body
+    assert world.browser(BOB).post(f"/requests/{id_}/finish", {"now": "yes"}).status == 303
 
 
 @pytest.mark.parametrize("why", ["hold", "latest", "audience", "hours"])
