@@ -17,13 +17,16 @@ from approval.left_out import LeftOutKept
 from approval.people import Person
 from approval.prepared import Audiences, AudienceSeen, LeftOutNow, NoCost, NotKnown, PreparedAudience
 from approval.queries import OfferedQuery, Queries
-from approval.request import Counted, Incomplete, Refused, Request, batch_file, parts_request, require
+from approval.request import DAY_MS, Counted, Incomplete, Refused, Request, batch_file, parts_request, require
 from approval.schedules import Schedules
 from approval.store import Store
 from approval.taken_audiences import Taken, TakenAudiences
 from approval.user_times import TimesForecast, times_forecast
 from notifier.model.campaign import Audience, Campaign, Part
 from notifier.model.mailbox import is_same_person
+
+SURELY_KEPT_MS = DAY_MS
+"""So long after its count no part of an audience expires: each is kept for two days, and was made before the count."""
 
 
 class NotTaken(NoAnswer):
@@ -281,8 +284,13 @@ class RequestAudiences:
             return None
         return times_forecast(campaign, audience.counts, self._settings.cap_defaults, start or self._now())
 
-    def not_counted(self, audience: AudienceSeen) -> str:
-        """Why this audience cannot be pinned: what approvers decide on is the audience that was counted."""
+    def not_counted(self, audience: AudienceSeen, *, is_pinning: bool = False) -> str:
+        """Why this audience cannot be pinned: what approvers decide on is the audience that was counted.
+
+        Args:
+            is_pinning: whether it is pinned now. A page is made far more often, and asks S3 only where its parts may
+                have expired.
+        """
         if audience.request is None:
             return ""  # the choice itself has faults
         if audience.is_counting:
@@ -291,7 +299,8 @@ class RequestAudiences:
             return f"It could not be counted: {audience.fault}" if audience.fault else "Count it first."
         if changed := self._audiences.changed_since(audience.prepared):
             return f"Changed since it was counted: {', '.join(changed)}. Count it again."
-        if self._audiences.expired_parts(audience.prepared):
+        age_ms = self._now().timestamp() * 1000 - audience.prepared.made_at_ms
+        if (is_pinning or age_ms >= SURELY_KEPT_MS) and self._audiences.expired_parts(audience.prepared):
             return "It was counted more than two days ago, and what was counted is not kept so long. Count it again."
         return ""
 

@@ -111,7 +111,7 @@ class RequestService:
         require(person.is_requester, "Only requesters can submit a request.")
         draft = self._store.request(id_)
         campaign, audience, faults = self._check.read(draft.form, person.email)
-        if fault := self._audiences.not_counted(audience):
+        if fault := self._audiences.not_counted(audience, is_pinning=True):
             faults.setdefault("audience", fault)
         if faults or campaign is None or audience.prepared is None:
             raise Incomplete(faults)

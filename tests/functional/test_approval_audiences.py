@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from html import unescape
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from approval.app import App
+from approval.files import Files
 from approval.request import Step
 from approval.store import AuditEntry, Store
 from audiences.engines.port import Place, Query, QueryFault
@@ -375,6 +377,35 @@ def test_what_is_sent_for_review_does_not_expire_as_unused(world: World) -> None
     s3.put_object_tagging(Bucket=BUCKET, Key=part, Tagging=unused)
     assert ann.post(f"/requests/{id_}", {**fields, "do": "submit"}).status == 303
     assert s3.get_object_tagging(Bucket=BUCKET, Key=part)["TagSet"] == []
+
+
+def test_a_preview_asks_for_parts_only_where_they_may_have_expired(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the day of the count it asks for the files alone; later for the parts too, and says that they are gone."""
+    world.clock.now = datetime.now(UTC)  # S3 says by its own clock when it was counted
+    ann = world.browser(ANN)
+    id_ = draft(ann)
+    fields = {**FORM, "audience": world.put_audience(), "version": "0"}
+    count(ann, world, id_, fields)
+    fields["version"] = ann.get(f"/requests/{id_}").field("version")
+    part, head = part_of(world), Files._head
+    asked: list[str] = []
+
+    def counted_head(self: Files, key: str, version_id: str | None) -> Any:
+        asked.append(key)
+        return head(self, key, version_id)
+
+    monkeypatch.setattr(Files, "_head", counted_head)
+    world.client("s3").delete_object(Bucket=BUCKET, Key=part)
+    gone = "It was counted more than two days ago"
+    for days, is_asked in ((0, False), (0.9, False), (2, True)):
+        world.clock.forward(days=days)
+        ann = world.browser(ANN)
+        asked.clear()
+        answer = ann.post("/preview", {**fields, "id": id_})
+        assert (answer.status, part in asked, gone in answer.body) == (200, is_asked, is_asked), days
+        assert fields["audience"] in asked
 
 
 def test_a_draft_whose_parts_have_expired_is_counted_again(world: World) -> None:
