@@ -1,11 +1,12 @@
 """Which files an audience is made of: keys, prefixes and globs become pinned objects before a byte of them is read."""
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -114,14 +115,23 @@ def _local_paths(name: str) -> Iterator[Path]:
         yield path
     elif path.is_dir():
         # A prefix of S3 has no folders: what is copied there from a folder of this folder is in it, too.
-        yield from (path / one for one in sorted(_chosen(_files_under(path), "", None, name)))
+        yield from _once(path / one for one in sorted(_chosen(_files_under(path), "", None, name)))
     elif glob:
         before = str(path)[: glob.start()].rpartition("/")[0]
         folder = Path(before or path.anchor)
         pattern = path.relative_to(folder).as_posix()
         # One folder more than the glob has: the log of a table is in such a one.
         depth = None if "**" in pattern else pattern.count("/") + 1
-        yield from (folder / one for one in sorted(_chosen(_files_under(folder, depth), "", pattern, name)))
+        yield from _once(folder / one for one in sorted(_chosen(_files_under(folder, depth), "", pattern, name)))
+
+
+def _once(paths: Iterable[Path]) -> Iterator[Path]:
+    """Each file of a folder once, of those that were chosen: links may lead to the folder by another name."""
+    met = set[tuple[Path, str]]()
+    for path in paths:
+        if (place := (path.parent.resolve(), path.name)) not in met:
+            met.add(place)
+            yield path
 
 
 def _files_under(folder: Path, depth: int | None = None) -> Iterator[tuple[str, int]]:
@@ -130,26 +140,32 @@ def _files_under(folder: Path, depth: int | None = None) -> Iterator[tuple[str, 
     Args:
         depth: how many folders deep. None: all.
     """
-    met = set[tuple[int, int]]()
+    # The folders that each is in, itself included.
+    chains = dict[str, frozenset[tuple[int, int]]]()
+
+    def refuse(error: OSError) -> None:
+        """Raise AudienceFault for a folder whose users would be lost without a word."""
+        within = len(Path(error.filename).relative_to(folder).parts)
+        is_there = error.errno not in (errno.ENOENT, errno.ENOTDIR)
+        # Of those that are too deep for the glob no file is asked for.
+        if is_there and (depth is None or within < depth):
+            raise AudienceFault(f"{error.filename}: {error.strerror}", "check who may read it") from None
+
     # With links to folders: their users would be lost without a word.
-    for where, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
+    for where, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
         relative = Path(where).relative_to(folder)
         place = Path(where).stat()
-        # Met before: by a link, which may lead to a folder above it and would have no end.
-        if (place.st_dev, place.st_ino) in met:
+        above = chains.get(str(Path(where).parent), frozenset())
+        # By a link that leads to a folder above it, and would have no end.
+        if (place.st_dev, place.st_ino) in above:
             folders.clear()
             continue
-        met.add((place.st_dev, place.st_ino))
+        chains[where] = above | {(place.st_dev, place.st_ino)}
         if depth is not None and len(relative.parts) >= depth:
             folders.clear()
         for path in (Path(where, file) for file in files):
             if path.is_file():
                 yield (relative / path.name).as_posix(), path.stat().st_size
-
-
-def _refuse(error: OSError) -> NoReturn:
-    """Raise AudienceFault for a folder that cannot be read: its users would be lost without a word."""
-    raise AudienceFault(f"{error.filename}: {error.strerror}", "check who may read it") from None
 
 
 def _keys_of(client: "S3Client", bucket: str, key: str) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Which runs are over, and which objects each run sent. What is still needed is not touched before it has ended."""
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,13 @@ class _Asked(msgspec.Struct, frozen=True):
     """What a count of conversions is asked for: those of one run."""
 
     run_id: str
+
+
+class _Names(msgspec.Struct, frozen=True):
+    """The members of a batch file that name others. Its users, who may be a million, are passed over."""
+
+    audience: Any = None
+    campaign: Any = None
 
 
 def _summary_key(run_id: str) -> str:
@@ -203,14 +211,13 @@ def _in_words(preparation: str) -> str:
 def _named_in(body: bytes, bucket: str) -> list[str] | None:
     """The keys, folders and patterns that a batch file names; None where it does not say what is read."""
     try:
-        file = msgspec.json.decode(unpacked(body), type=dict[str, Any])
+        file = msgspec.json.decode(unpacked(body).removeprefix(BOM_UTF8), type=_Names)
     except (Unreadable, *NOT_JSON):
-        # It will be refused.
-        return []
-    campaign = file.get("campaign")
+        # The worker may read it all the same, and may refuse it, which its run then says.
+        return None
     # A campaign's goal has a query, too, of which no run waits for an answer.
-    exclude = campaign.get("exclude") if isinstance(campaign, dict) else None
-    texts = [*_texts(file.get("audience")), *_texts(exclude)]
+    exclude = file.campaign.get("exclude") if isinstance(file.campaign, dict) else None
+    texts = [*_texts(file.audience), *_texts(exclude)]
     if any(name in _MADE_FROM for name, _ in texts):
         return None
     return _own(bucket, (text for _, text in texts))

@@ -152,15 +152,15 @@ def _winner_faults(campaign: Campaign) -> Iterator[Fault]:
         yield Fault("campaign.winner.decide_by_h", "earlier than decide_after_h")
     if campaign.test:
         yield Fault("campaign.winner", "a test push has no winner", "leave it out")
-    if campaign.not_before and ends_before_the_winner(campaign, campaign.not_before):
-        mend = "more than winner.decide_after_h later than not_before, or leave it out"
-        yield Fault("campaign.abort_after", ENDS_BEFORE_THE_WINNER, mend)
     if campaign.remainder_of is None and len(campaign.id) > _MAX_ID_OF_TEST:
         yield Fault("campaign.id", f"longer than {_MAX_ID_OF_TEST} characters: the remainder's id is longer still")
 
 
 def ends_before_the_winner(campaign: Campaign, begins: datetime) -> bool:
     """Whether a test can be sent, but nothing to its remainder: its `abort_after` is over when the winner is decided.
+
+    No fault of the campaign: the release before took it, and its runs are still read. The form refuses it, and
+    `validate` warns of it.
 
     Args:
         begins: before which nothing of the test is sent.

@@ -11,7 +11,7 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from notifier.model.run import COMMANDS, REFUSED, Lane, LaneState, Run, source_of
+from notifier.model.run import COMMANDS, REFUSED, Lane, LaneState, LedgerTooNew, Run, source_of
 from notifier.model.whole_run import as_one
 from notifier.stores.ledger import DynamoLedger
 from operations.cli.check import THROTTLED
@@ -23,6 +23,11 @@ MOST_RUNS = 50
 RUN_ID = re.compile(r"[0-9a-f]{20}")
 LAMBDA_TIMEOUT_S = 900
 """Lambda's longest: an invocation that is waited for may take as long."""
+
+UNREADABLE = (LedgerTooNew, ValueError, LookupError)
+"""What reading a lane raises of a newer release, or damaged."""
+CANNOT_READ = "this release cannot read the run"
+USE_ITS_RELEASE = "use the one that began it"
 
 
 class Cloud:
@@ -90,7 +95,10 @@ class Cloud:
             if error.response["Error"]["Code"] not in THROTTLED:
                 raise
         # A lane without a worker is ready by this write, and due: the sweeper nudges it within a minute.
-        lanes = self.ledger.control_run(run_id, COMMANDS[action], by)
+        try:
+            lanes = self.ledger.control_run(run_id, COMMANDS[action], by)
+        except UNREADABLE:
+            raise CommandError(ExitCode.UNREACHABLE, CANNOT_READ, USE_ITS_RELEASE) from None
         if not lanes:
             return {"status": "refused", "run_id": run_id, "reason": REFUSED}
         whole = as_one(lanes)

@@ -60,6 +60,10 @@ class CommandError(Exception):
         self.mend = mend
 
 
+KNOWN_ERRORS = (CommandError, ClientError, BotoCoreError, ResponseParserError, OSError)
+"""What `as_command_error` has words for."""
+
+
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Decorates a command: an error becomes a message on standard error and an exit code; with `--json`, JSON."""
 
@@ -75,7 +79,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             if str(error) != _INTERRUPTED_QUERY:
                 raise
             raise typer.Exit(ExitCode.INTERRUPTED) from None
-        except (CommandError, ClientError, BotoCoreError, ResponseParserError, OSError, ValueError) as error:
+        except (*KNOWN_ERRORS, ValueError) as error:
             # botocore raises no error of its own for an address that is none; any other ValueError is ours to mend.
             if isinstance(error, ValueError) and not str(error).startswith(_NO_ADDRESS):
                 raise

@@ -5,24 +5,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from rich.console import Console
 
 from notifier.audience import BrokenFile, read_head
 from notifier.audience.local import read_local_head
 from notifier.events.triggers import SUFFIXES
 from notifier.gateway.additions import read_sendable
+from notifier.model.audience_faults import AudienceChanged, AudienceUnreachable
 from notifier.model.batch_file import BatchFileHead
 from notifier.model.campaign import Campaign
 from notifier.model.campaign_reading import BrokenCampaign
 from notifier.model.plurals import counted
-from notifier.model.run import Control, LaneState, LedgerTooNew, Source, source_of
+from notifier.model.run import Control, LaneState, Source, source_of
 from notifier.model.whole_run import as_one
-from operations.cli.cloud import Cloud
+from operations.cli.cloud import CANNOT_READ, UNREADABLE, USE_ITS_RELEASE, Cloud
 from operations.cli.deployment import find_deployment
-from operations.cli.errors import CommandError, ExitCode, as_command_error, reports_errors
+from operations.cli.errors import KNOWN_ERRORS, CommandError, ExitCode, as_command_error, reports_errors
 from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, notes, print_json, sure, who
-from operations.cli.sources import pin_url
+from operations.cli.sources import pin_url, unread
 from operations.cli.watching import follow
 
 PART_BYTES = 16 * 1024 * 1024
@@ -30,10 +31,6 @@ PART_BYTES = 16 * 1024 * 1024
 NO_SUCH_RUN = "there is no such run"
 ANY_TIME_MS = 2**53
 """Later than any lane is due. Only lanes that continue by themselves have such a time."""
-UNREADABLE = (LedgerTooNew, ValueError, LookupError)
-"""What reading a lane raises of a newer release, or damaged."""
-CANNOT_READ = "this release cannot read the run"
-USE_ITS_RELEASE = "use the one that began it"
 FAILED = "failed"
 """The answer of a run that a command over several did not reach."""
 
@@ -89,6 +86,8 @@ def _checked(file: str, read: Callable[[], BatchFileHead]) -> Campaign:
         return read_sendable(read().campaign)
     except BrokenFile as error:
         raise CommandError(ExitCode.NOT_FINE, str(error), f"notifier validate {file}") from None
+    except (AudienceChanged, AudienceUnreachable) as error:
+        raise unread(error) from None
     except BrokenCampaign as error:
         raise CommandError(ExitCode.NOT_FINE, f"{file}: {error}", f"notifier validate {file} shows more") from None
 
@@ -144,12 +143,12 @@ def _upload_or_say(cloud: Cloud, path: Path, key: str) -> str:
     try:
         return upload(cloud, path, key)
     except KeyboardInterrupt:
-        # The upload has ended by now, whole or not at all: an object that is cut off does not come to be in S3.
+        # One that is cut off does not come to be in S3. A whole one may a moment later, after a second Ctrl-C.
         after = _run_id_there(cloud, url)
         if after is not None and after != before:
             words = f"interrupted after {path} was uploaded: its run {after} begins; `notifier cancel {after}` ends it"
         else:
-            words = f"interrupted before {path} was uploaded whole: nothing was sent"
+            words = f"interrupted before {path} was uploaded whole: it is not in S3 (`notifier status {url}` looks)"
         notes().print(words, markup=False)
         raise
 
@@ -237,8 +236,8 @@ def _control(cloud: Cloud, action: str, run_ids: list[str], by: str | None, *, a
     for run_id in run_ids:
         try:
             answer = _said(cloud, action, cloud.command(action, run_id, who(by)))
-        except (ClientError, BotoCoreError, CommandError, *UNREADABLE) as error:
-            failed = _failed(error)
+        except KNOWN_ERRORS as error:
+            failed = as_command_error(error)
             if len(run_ids) == 1:
                 raise failed from None
             answer = {"status": FAILED, "run_id": run_id, "reason": failed.problem, "mend": failed.mend}
@@ -254,13 +253,6 @@ def _control(cloud: Cloud, action: str, run_ids: list[str], by: str | None, *, a
     refused = [answer["reason"] for answer in answers if answer["status"] == "refused"]
     if refused:
         raise typer.Exit(ExitCode.NOT_FOUND if set(refused) == {NO_SUCH_RUN} else ExitCode.NOT_FINE)
-
-
-def _failed(error: Exception) -> CommandError:
-    """Why a run did not get its command. Where Lambda has no room the ledger is read here, and may not be readable."""
-    if isinstance(error, UNREADABLE):
-        return CommandError(ExitCode.UNREACHABLE, CANNOT_READ, USE_ITS_RELEASE)
-    return as_command_error(error)
 
 
 def _said(cloud: Cloud, action: str, answer: dict[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,10 @@ class InputFiles:
         if not source.startswith("s3://"):
             return read_local_head(Path(source))
         client = self._cloud.get().client("s3")
-        return read_s3_head(client, pin_url(client, source))
+        try:
+            return read_s3_head(client, pin_url(client, source))
+        except (AudienceChanged, AudienceUnreachable) as error:
+            raise unread(error) from None
 
     def pieces(self, head: BatchFileHead | None) -> Iterator[list[object]]:
         """The records. Raises CommandError and BrokenFile."""
@@ -190,10 +193,15 @@ def pin_url(client: Any, url: str) -> PinnedObject:
     bucket, key = split_url(url)
     try:
         return pin(client, bucket, key)
-    except AudienceChanged as error:
-        raise CommandError(ExitCode.NOT_FOUND, str(error), "check bucket and key") from None
-    except AudienceUnreachable as error:
-        raise CommandError(ExitCode.UNREACHABLE, str(error), CHECK_CREDENTIALS) from None
+    except (AudienceChanged, AudienceUnreachable) as error:
+        raise unread(error) from None
+
+
+def unread(error: AudienceChanged | AudienceUnreachable) -> CommandError:
+    """Why an object could not be read, as a command says it."""
+    if isinstance(error, AudienceChanged):
+        return CommandError(ExitCode.NOT_FOUND, str(error), "check bucket and key")
+    return CommandError(ExitCode.UNREACHABLE, str(error), CHECK_CREDENTIALS)
 
 
 def _pieces(stream: AudienceStream) -> Iterator[list[object]]:

@@ -52,7 +52,7 @@ def campaign_warnings(campaign: Campaign, now_s: float, *, exclude_is_read: bool
         yield "the exclude list was not read, as no stack is named: the arms may be smaller"
     if campaign.abort_after and campaign.abort_after.timestamp() <= now_s:
         yield f"abort_after ({campaign.abort_after.isoformat()}) is over: nothing would be sent"
-    elif ends_before_the_winner(campaign, datetime.fromtimestamp(now_s, UTC)):
+    elif ends_before_the_winner(campaign, campaign.not_before or datetime.fromtimestamp(now_s, UTC)):
         yield f"abort_after is {ENDS_BEFORE_THE_WINNER}"
     # Which days a stack has set nobody asked: whether its worker refuses this is for it to say.
     if late := start_fault(campaign, KEPT_BY_DEFAULT, now_s):

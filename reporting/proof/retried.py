@@ -80,7 +80,7 @@ def retry_campaign(campaign: Campaign, now: datetime, run_id: str, reasons: Coll
         )
     # One id is one run: the retry needs an id of its own, and is found beside the first. Retries of a kind have
     # one id, so that a second file is refused where the first was sent: the two may have devices in common.
-    kind = sorted(ONLY_WHEN_NAMED.intersection(reasons))
+    kind = ["named"] if ONLY_WHEN_NAMED.intersection(reasons) else []
     mark = blake2b("\n".join((run_id, *kind)).encode(), digest_size=_MARK_BYTES).hexdigest()
     tail = f"-retry-{mark}"
     id_ = f"{campaign.id[: MAX_ID_CHARS - len(tail)]}{tail}"

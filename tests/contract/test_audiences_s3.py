@@ -12,7 +12,7 @@ import pytest
 from audiences.build import Order, build, found_manifest, parts_reference
 from audiences.database import Limits
 from audiences.destinations import Bucket
-from audiences.faults import AudienceFault
+from audiences.faults import AudienceFault, NothingThere
 from audiences.fetch import fetch
 from audiences.manifest_format import Manifest
 from audiences.sources import local_files, pinned_files
@@ -293,9 +293,14 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
         return listed(path)
 
     monkeypatch.setattr(os, "scandir", refused)
+    (tmp_path / "y.csv").write_text("y")
     for asked in (f"{tmp_path}", f"{tmp_path}/*/x.csv"):
         with pytest.raises(AudienceFault, match=f"{tmp_path}/b: Permission denied"):
             local_files([asked])
+    # Of a folder in which nothing is asked for it says nothing; one that is not there is not there.
+    assert [one.path.name for one in local_files([f"{tmp_path}/*.csv"])] == ["y.csv"]
+    with pytest.raises(NothingThere, match="there is no such file"):
+        local_files([f"{tmp_path}/none/*.csv"])
 
 
 def test_an_object_replaced_after_it_was_pinned(

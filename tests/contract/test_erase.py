@@ -254,6 +254,19 @@ def test_a_batch_file_whose_run_has_not_begun(stack: Stack, audience: dict[str, 
     assert not left(stack, {"rows"})
 
 
+@pytest.mark.parametrize(("before", "user_id", "others_wait"), [(b"\xef\xbb\xbf", "u1", False), (b"", "\\ud800", True)])
+def test_a_batch_file_that_the_worker_reads_otherwise(
+    stack: Stack, before: bytes, user_id: str, others_wait: bool
+) -> None:
+    """With a mark in front, or a user id that is no text: what it names is needed by its run all the same."""
+    part, other = a_file(stack), a_file(stack, "standing/other.jsonl")
+    named = msgspec.json.encode({"campaign": {"id": "x", "exclude": {"parts": [part]}}}).removesuffix(b"}")
+    dropped(stack, before + named + b', "users": [{"user_id": "' + user_id.encode() + b'"}]}')
+    erased(stack, "rows")
+    assert is_there(stack, part)
+    assert is_there(stack, other) is others_wait
+
+
 def test_a_test_whose_winner_is_not_decided(stack: Stack) -> None:
     """The remainder is sent to the very parts of the test: until then they stay. Then the run is erased, and proved."""
     run = made(stack)

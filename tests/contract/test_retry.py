@@ -78,10 +78,10 @@ def test_it_has_those_that_failed(run: MadeRun, tmp_path: Path) -> None:
 def test_retries_of_a_run_have_one_id(run: MadeRun, tmp_path: Path) -> None:
     """One id is one run: the second file is refused. What is retried only when it is named is another kind."""
     ids = list[str]()
-    for n, reasons in enumerate(([], [], ["unanswered"], ["too_late"])):
+    for n, reasons in enumerate(([], [], ["unanswered"], ["too_late"], ["too_late", "suppressed"])):
         later = NOW + timedelta(hours=n)
         ids.append(write_retry(run.client, run.bucket, run.run_id, tmp_path / f"{n}", reasons, now=later).campaign_id)
-    assert ids[0] == ids[1] == ids[2] != ids[3]
+    assert ids[0] == ids[1] == ids[2] != ids[3] == ids[4]
     kinds = ((), ["too_late"], ["a", "b"], ["a", "too_late"])
     assert [are_one_kind(reasons) for reasons in kinds] == [True, True, True, False]
     assert all(one.startswith("failing-retry-") for one in ids)

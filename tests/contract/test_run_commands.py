@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import typer
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
+from notifier.model.audience_faults import AudienceChanged, AudienceDenied
 from notifier.model.run import COMMANDS, REFUSED, Control, Run, source_of
 from operations.cli import runs
 from operations.cli.cloud import Cloud
@@ -23,11 +25,14 @@ class Stack(Cloud):
 
     out_of_reach: frozenset[str] = frozenset()
     has_room = True
+    is_behind_a_proxy = False
     nudged = 0
 
     def control(self, event: Mapping[str, Any], *, wait: bool = True) -> dict[str, Any]:
         """What the function would answer."""
         run_id = event["run_id"]
+        if self.is_behind_a_proxy and run_id == "r1":
+            raise ResponseParserError("Unable to parse response: a proxy's page")
         if not self.has_room:
             raise ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
         if run_id in self.out_of_reach:
@@ -80,6 +85,28 @@ def test_one_run_out_of_reach_is_no_end_of_the_list(stack: Stack, capsys: pytest
     assert [answer["status"] for answer in json.loads(capsys.readouterr().out)] == ["running", "failed"]
     with pytest.raises(CommandError, match="Task timed out"):
         runs._control(stack, "pause", ["r1"], "ann", as_json=False)
+    stack.out_of_reach, stack.is_behind_a_proxy = frozenset(), True
+    with pytest.raises(typer.Exit):
+        runs._control(stack, "cancel", ["r0", "r1", "r2"], "ann", as_json=False)
+    assert [stack.ledger.lanes_of(f"r{n}")[0].control.value for n in range(3)] == ["cancel", "go", "cancel"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (AudienceDenied("S3 denies it: allow s3:GetObject"), ExitCode.UNREACHABLE),
+        (AudienceChanged("it was replaced"), ExitCode.NOT_FOUND),
+    ],
+)
+def test_an_object_that_cannot_be_read_is_said_in_words(error: Exception, code: ExitCode) -> None:
+    """`start s3://…` reads its campaign first."""
+
+    def read() -> Any:
+        raise error
+
+    with pytest.raises(CommandError, match=str(error)) as refused:
+        runs._checked("s3://b/batches/x.json", read)
+    assert refused.value.code == code
 
 
 @pytest.mark.parametrize("change", [{"account": {"S": "{"}}, {"version": {"N": "99"}}])

@@ -349,7 +349,7 @@ def test_ctrl_c_during_the_upload(
     trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=f"batches/{path.name}", Body=b"{}")
     result = run(trial, "start", path, "--yes")
     assert result.exit_code == ExitCode.INTERRUPTED
-    words = "was uploaded: its run " if is_whole else "was uploaded whole: nothing was sent"
+    words = "was uploaded: its run " if is_whole else "was uploaded whole: it is not in S3"
     assert f"{path} {words}" in result.output.replace("\n", " ")
     assert ("notifier cancel" in result.output) == is_whole
 

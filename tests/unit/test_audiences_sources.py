@@ -57,6 +57,22 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     assert [one.path.name for one in local_files([str(tmp_path / "day-2")])] == ["day-2.csv", "elsewhere.csv"]
 
 
+def test_what_a_link_leads_to_is_found_by_its_own_name_too(tmp_path: Path) -> None:
+    """The name by the link does not match the glob, and that of the folder does; both match, and it is one file."""
+    for one in ("2026-12-01", "latest", ".cache"):
+        (tmp_path / one).mkdir()
+        (tmp_path / one / f"{one}.csv").write_text("x")
+    for one in ("latest", ".cache"):
+        (tmp_path / one / "current").symlink_to(tmp_path / "2026-12-01")
+
+    def names(asked: str) -> list[str]:
+        return [one.path.relative_to(tmp_path).as_posix() for one in local_files([f"{tmp_path}/{asked}"])]
+
+    assert names("*/*.csv") == ["2026-12-01/2026-12-01.csv", "latest/latest.csv"]
+    assert names("") == ["2026-12-01/2026-12-01.csv", "latest/latest.csv"]
+    assert names("latest/**") == ["latest/current/2026-12-01.csv", "latest/latest.csv"]
+
+
 def test_a_folder_without_users(tmp_path: Path) -> None:
     """It is there, which the message does not deny."""
     (tmp_path / "_SUCCESS").write_text("")

@@ -13,11 +13,12 @@ from notifier.content.render import Renderer
 from notifier.model.account import REMAINDER, TEST_PART
 from notifier.model.arms import Arms, bucket_of
 from notifier.model.campaign import Campaign
-from notifier.model.campaign_reading import BrokenCampaign, read_campaign
+from notifier.model.campaign_reading import BrokenCampaign, ends_before_the_winner, read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.remainder import other_part_of
 from notifier.sending.batch import Batch
 from notifier.sending.batch_builder import BatchBuilder
+from operations.dry_check.judgement import campaign_warnings
 
 ROOT = Path(__file__).parents[2]
 VECTORS: list[dict[str, Any]] = json.loads(
@@ -115,14 +116,6 @@ def test_a_plain_file_and_a_prepared_audience_leave_out_the_same() -> None:
         ({"winner": WINNER | {"decide_after_h": 0}}, "campaign.winner.decide_after_h"),
         ({"winner": WINNER | {"decide_by_h": 337}}, "campaign.winner.decide_by_h"),
         ({"winner": WINNER | {"otherwise": "guess"}}, "campaign.winner.otherwise"),
-        (
-            {"not_before": "2026-12-01T09:00:00Z", "abort_after": "2026-12-02T09:00:00Z"},
-            "campaign.abort_after: over before the winner is decided: nothing would go to the remainder",
-        ),
-        (
-            {"not_before": "9999-12-31T23:59:59Z", "abort_after": "9999-12-31T23:59:59.5Z"},
-            "campaign.abort_after: over before the winner is decided",
-        ),
         ({"test": True}, "campaign.winner: a test push has no winner"),
         ({"id": "c" * 119}, "campaign.id: longer than 118"),
         ({"winner": None, "remainder_of": "r"}, "campaign.remainder_of: there is no winner"),
@@ -133,3 +126,20 @@ def test_faults(changes: dict[str, Any], fault: str) -> None:
     with pytest.raises(BrokenCampaign) as error:
         campaign(**changes)
     assert fault in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("not_before", "abort_after", "ends"),
+    [
+        ("2026-12-01T09:00:00Z", "2026-12-02T09:00:00Z", True),
+        ("2026-12-01T09:00:00Z", "2026-12-02T09:00:01Z", False),
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.5Z", True),
+    ],
+)
+def test_an_end_before_the_decision(not_before: str, abort_after: str, ends: bool) -> None:
+    """It is read, as the release before has sent it: whoever writes it is warned."""
+    made = campaign(not_before=not_before, abort_after=abort_after)
+    assert made.not_before is not None
+    assert ends_before_the_winner(made, made.not_before) is ends
+    warned = any("before the winner" in words for words in campaign_warnings(made, 0.0, exclude_is_read=True))
+    assert warned is ends
